@@ -1,0 +1,1 @@
+"""Gatewise: recurrent neural networks from their equations."""

@@ -1,0 +1,280 @@
+"""The numbers of one kernel: panels, tiles, packed weights, workspace, and the table of arguments.
+
+Computed from a plan, the layer's sizes and the target alone, so that the emitter and the caller agree without either
+asking the other. A vector is `lanes` units. A panel is what one product tile covers: `units` vectors of every
+accumulator. The workspace of a thread holds its rows only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from ...ir.cell import Cell
+from ...ir.graph import SCALAR as ONE
+from ...plan import Group, Plan, Product, Schedule
+from ...plan.places import NEW, PANEL, Place
+from .target import Target
+
+# rows of one tile by vectors of accumulators a row, for 32 and for 16 vector registers (KERNELS: 6 by 4 and 6 by 2 are
+# the largest that stay in registers beside the right operand)
+_TILE_ROWS = {32: {1: 8, 2: 8, 3: 8, 4: 6}, 16: {1: 6, 2: 6}}
+BLOCK_ROWS = 192  # rows of a weight-gradient block: its left operand stays in the first cache
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A run over one source: which accumulators of the chunk it feeds. Transposed phases run over a panel's dim."""
+
+    place: Place  # of the source
+    dim: str  # of the source
+    entries: tuple[tuple[int, Product, Place], ...]  # (position in the chunk, product, source place)
+    transposed: bool
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Accumulators that are in registers together."""
+
+    first: int
+    count: int
+    phases: tuple[Phase, ...]
+
+
+@dataclass(frozen=True)
+class Panels:
+    """`count` panels from vector `first` on, each of `units` vectors; `tail` units are in the last vector of the last
+    one, 0 if it is full."""
+
+    first: int
+    count: int
+    units: int
+    tail: int
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How a group is cut up."""
+
+    group: Group
+    panels: tuple[Panels, ...]
+    chunks: tuple[Chunk, ...]
+    tile_rows: int
+
+
+@dataclass
+class Layout:
+    """Geometry of a plan for given sizes and target. mode: "infer", "save" or "backward"."""
+
+    plan: Plan
+    sizes: Mapping[str, int]
+    target: Target
+    dtype: str
+    mode: str
+
+    @property
+    def cell(self) -> Cell:
+        return self.plan.cell
+
+    @property
+    def schedule(self) -> Schedule:
+        return getattr(self.plan, self.mode)
+
+    @property
+    def lanes(self) -> int:
+        return self.target.vector(self.dtype)
+
+    @property
+    def itemsize(self) -> int:
+        return 4 if self.dtype == "float32" else 8
+
+    @property
+    def vector_bytes(self) -> int:
+        return self.lanes * self.itemsize
+
+    def units(self, dim: str) -> int:
+        return 1 if dim == ONE else self.sizes[dim]
+
+    def vectors(self, dim: str) -> int:
+        return -(-self.units(dim) // self.lanes)
+
+    def part_row(self, matrix: tuple[str, str]) -> tuple[int, int, int]:
+        """First row, rows and columns of a matrix's part in its parameter."""
+        parameter = next(p for p in self.cell.parameters if p.name == matrix[0])
+        start, stop = next((a, b) for part, a, b in parameter.slices(self.sizes) if part.name == matrix[1])
+        return start, stop - start, self.sizes[parameter.in_dim] if parameter.in_dim else 1
+
+    # panels and tiles ------------------------------------------------------------------------------------------
+
+    @cached_property
+    def geometries(self) -> list[Geometry]:
+        return [self._geometry(g) for g in self.schedule.groups]
+
+    def panels_of(self, dim: str, units: int) -> tuple[Panels, ...]:
+        """A dim cut into panels of `units` vectors; what is left over is a narrower panel of its own."""
+        total, width = self.vectors(dim), self.units(dim)
+        tail = width % self.lanes
+        full, rest = divmod(total, units)
+        if rest:
+            body = [Panels(0, full, units, 0)] if full else []
+            return (*body, Panels(full * units, 1, rest, tail))
+        if not tail:
+            return (Panels(0, full, units, 0),)
+        body = [Panels(0, full - 1, units, 0)] if full > 1 else []
+        return (*body, Panels((full - 1) * units, 1, units, tail))
+
+    def _geometry(self, group: Group) -> Geometry:
+        if group.dim == ONE:
+            return Geometry(group, (Panels(0, 1, 1, 0),), (), 1)
+        count = len(group.accumulators)
+        widest = max(_TILE_ROWS[self.target.registers])
+        if not count:
+            return Geometry(group, self.panels_of(group.dim, 1), (), 1)
+        units = max(1, widest // count)
+        pieces = -(-count * units // widest)
+        base, extra = divmod(count, pieces)
+        chunks, first = [], 0
+        for k in range(pieces):
+            n = base + (k < extra)
+            chunks.append(Chunk(first, n, self._phases(group, first, n)))
+            first += n
+        rows = _TILE_ROWS[self.target.registers][(base + (extra > 0)) * units]
+        return Geometry(group, self.panels_of(group.dim, units), tuple(chunks), rows)
+
+    def source_place(self, product: Product) -> Place:
+        """Where a product finds its source."""
+        node = self.schedule.graph.nodes[product.source]
+        if node.op == "input":
+            return Place("input")
+        if node.op == "state":
+            return Place("old", node.attr)
+        return self.schedule.places[product.source]
+
+    def _phases(self, group: Group, first: int, count: int) -> tuple[Phase, ...]:
+        phases: dict[object, list] = {}
+        for position, accumulator in enumerate(group.accumulators[first : first + count]):
+            for product in accumulator.products:
+                place = self.source_place(product)
+                key = ("panel", place.name) if product.transposed else product.source
+                phases.setdefault(key, []).append((position, product, place))
+        result = []
+        for entries in phases.values():
+            _, product, place = entries[0]
+            entries = sorted(entries, key=lambda e: e[2].slot) if product.transposed else entries
+            dim = self.schedule.graph.nodes[product.source].dim
+            result.append(Phase(place, dim, tuple(entries), product.transposed))
+        # the input first, as torch adds it first
+        return tuple(sorted(result, key=lambda p: p.place.kind != "input"))
+
+    # packed weights: panel, chunk, phase, row, vector ----------------------------------------------------------
+
+    def phase_rows(self, phase: Phase) -> int:
+        """Rows of the packed right operand."""
+        if phase.transposed:
+            return self.vectors(phase.dim) * self.lanes * len(phase.entries)
+        return self.units(phase.dim)
+
+    def phase_bytes(self, phase: Phase, units: int) -> int:
+        width = 1 if phase.transposed else len(phase.entries)
+        return self.phase_rows(phase) * width * units * self.vector_bytes
+
+    def panel_bytes(self, geometry: Geometry, units: int) -> int:
+        return sum(self.phase_bytes(p, units) for c in geometry.chunks for p in c.phases)
+
+    def group_bytes(self, geometry: Geometry) -> int:
+        return sum(p.count * self.panel_bytes(geometry, p.units) for p in geometry.panels)
+
+    @cached_property
+    def packed_offsets(self) -> list[int]:
+        offsets, total = [], 0
+        for g in self.geometries:
+            offsets.append(total)
+            total += self.group_bytes(g)
+        return [*offsets, total]
+
+    # workspace -------------------------------------------------------------------------------------------------
+
+    def kept_panel_bytes(self, dim: str) -> int:
+        """Bytes a row of one vector of units, all slots."""
+        return self.plan.kept.panels[dim] * self.vector_bytes
+
+    def buffers(self) -> dict[str, int]:
+        """Bytes a row of every buffer that has a row for each row of this step only."""
+        s = self.schedule
+        result = {f"panel:{d}": n * self.vector_bytes * self.vectors(d) for d, n in s.panels.items()}
+        result |= {f"rows:{k}": self.units(d) * self.itemsize for k, d in enumerate(s.rows)}
+        if s.scalars:
+            result["scalar"] = s.scalars * self.itemsize
+        if s.partials:
+            result["partial"] = s.partials * self.vector_bytes
+        return result
+
+    def kept_buffers(self) -> dict[str, int]:
+        """Bytes a row of every buffer that has a row for each step and row: what forward keeps for backward."""
+        k = self.plan.kept
+        result = {f"kept_panel:{d}": self.kept_panel_bytes(d) * self.vectors(d) for d in k.panels}
+        result |= {f"kept_rows:{i}": self.units(d) * self.itemsize for i, d in enumerate(k.rows)}
+        if k.scalars:
+            result["kept_scalar"] = k.scalars * self.itemsize
+        return result if self.mode != "infer" else {}
+
+    def outer_sources(self) -> list[tuple[Place, str, list]]:
+        """The weights' products by source: (place, parameter's in dim, outers)."""
+        found: dict[Place, list] = {}
+        for o in self.plan.outers:
+            found.setdefault(o.source, []).append(o)
+        dims = {p.name: p.in_dim for p in self.cell.parameters}
+        return [(place, dims[outers[0].matrix[0]], outers) for place, outers in found.items()]
+
+    def gradient_names(self) -> list[tuple[str, str]]:
+        """The gradients of vectors, in order: (parameter.part, dim)."""
+        return [(f"{p}.{q}", dim) for (p, q), dim in self.cell.vectors.items()]
+
+    # arguments -------------------------------------------------------------------------------------------------
+
+    def user_arrays(self) -> list[str]:
+        """The arrays of the user that a step addresses by row: each gets a table of row pointers."""
+        names = ["input", *(f"old:{s.name}" for s in self.cell.states)]
+        names += [f"new:{s.name}" for s in self.cell.states]
+        if self.mode == "backward":
+            names += ["dy", *(f"carry:{s.name}" for s in self.cell.states)]
+            if any(p.kind == "dx" for g in self.schedule.groups for _, p in g.stores):
+                names.append("dx")
+        else:
+            names += [f"record:{p.name}" for g in self.schedule.groups for _, p in g.stores if p.kind == "record"]
+        return names
+
+    @cached_property
+    def fields(self) -> dict[str, int]:
+        """The position of every argument in a thread's table of 64-bit numbers."""
+        names = ["steps", "first", "step", "batch", "rows", "total", "index", "counts", "offsets", "tables", "packed"]
+        names += self.user_arrays()
+        for s in self.cell.states:
+            names += [f"stride:{s.name}", f"mask:{s.name}", f"initial:{s.name}"]
+        names += [f"param:{p.name}" for p in self.cell.parameters]
+        names += [*self.kept_buffers(), *self.buffers()]
+        if self.mode == "backward":
+            names += [f"gradient:{n}" for n, _ in self.gradient_names()]
+            names += [f"dmatrix:{p.name}" for p in self.cell.parameters if p.in_dim]
+            names += ["block", "chunk", "packed_rows"]
+        return {n: i for i, n in enumerate(dict.fromkeys(names))}
+
+    @cached_property
+    def frame(self) -> dict[str, int]:
+        """The position of every address in the frame, which the step's functions read; it is filled once a step."""
+        names = ["args", *self.user_arrays(), *self.kept_buffers(), *self.buffers()]
+        names += [f"across_{n}" for n in names if n.startswith(("panel:", "kept_panel:"))]
+        return {n: i for i, n in enumerate(names)}
+
+
+def is_user(place: Place) -> bool:
+    return place.kind in ("input", "old", NEW, "dx", "record", "carry")
+
+
+def table_name(place: Place) -> str:
+    """The table of row pointers that a user's place is addressed through."""
+    return place.kind if place.kind in ("input", "dx") else f"{place.kind}:{place.name}"
+
+
+__all__ = ["BLOCK_ROWS", "PANEL", "Chunk", "Geometry", "Layout", "Panels", "Phase", "is_user", "table_name"]

@@ -1,0 +1,75 @@
+"""Memory that is used again: fresh pages cost more than the arithmetic that fills them."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+
+import numpy as np
+
+ALIGNMENT = 64
+LIMIT = 1 << 30  # bytes that wait for their next use, at the most
+
+
+class Pool:
+    """Blocks of memory by size. An array from `empty` gives its block back when its last view is gone."""
+
+    def __init__(self, limit: int = LIMIT):
+        self.limit = limit
+        self.waiting = 0
+        self.free: OrderedDict[int, list[np.ndarray]] = OrderedDict()
+        self.lock = threading.RLock()  # a block may come back from a finaliser inside any of these functions
+
+    def take(self, size: int) -> np.ndarray:
+        with self.lock:
+            blocks = self.free.get(size)
+            if blocks:
+                self.free.move_to_end(size)
+                self.waiting -= size
+                return blocks.pop()
+        raw = np.empty(size + ALIGNMENT, np.uint8)
+        start = -raw.ctypes.data % ALIGNMENT
+        return raw[start : start + size]
+
+    def give(self, block: np.ndarray) -> None:
+        with self.lock:
+            self.free.setdefault(block.size, []).append(block)
+            self.free.move_to_end(block.size)
+            self.waiting += block.size
+            while self.waiting > self.limit:
+                size, blocks = next(iter(self.free.items()))
+                if blocks:
+                    blocks.pop()
+                    self.waiting -= size
+                if not blocks:
+                    del self.free[size]
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype | type | str) -> np.ndarray:
+        """An array of unknown content."""
+        dtype = np.dtype(dtype)
+        count = 1
+        for n in shape:
+            count *= int(n)
+        size = -(-max(1, count * dtype.itemsize) // 4096) * 4096
+        return np.asarray(_Lease(self, self.take(size), shape, dtype))
+
+    def zeros(self, shape: tuple[int, ...], dtype: np.dtype | type | str) -> np.ndarray:
+        array = self.empty(shape, dtype)
+        array.fill(0)
+        return array
+
+
+class _Lease:
+    """Owns a block while an array looks at it."""
+
+    def __init__(self, pool: Pool, block: np.ndarray, shape: tuple[int, ...], dtype: np.dtype):
+        self.pool, self.block = pool, block
+        self.__array_interface__ = {
+            "shape": tuple(map(int, shape)), "typestr": dtype.str, "data": (block.ctypes.data, False), "version": 3,
+        }
+
+    def __del__(self):
+        self.pool.give(self.block)
+
+
+POOL = Pool()

@@ -1,0 +1,222 @@
+"""Backward: the steps in reverse, chunk by chunk, and after each chunk the gradients of the weights.
+
+A weight's gradient is a product over all rows of the chunk, cotangents against sources. The cotangents still lie in the
+cache, a vector of units beside the next row's; the sources are gathered into panels, whose loads then run straight
+through memory. The result is added where the parameter's own layout wants it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+
+from ...plan.places import Place
+from .emit import I64, POINTER, Function, Module
+from .layout import BLOCK_ROWS, Layout, Panels, is_user, table_name
+from .products import emit_pack
+from .step import Clock, StepEmitter, buffer_name, emit_frame, row_address
+
+
+def outer_panels(layout: Layout, dim: str) -> tuple[Panels, ...]:
+    return layout.panels_of(dim, 4 if layout.target.registers == 32 else 2)
+
+
+def _tile_rows(layout: Layout, units: int) -> list[tuple[int, int]]:
+    """A vector of cotangents cut into (first lane, lanes) of about the size that stays in registers."""
+    most = max(1, (24 if layout.target.registers == 32 else 12) // units)
+    pieces = -(-layout.lanes // most)
+    base, extra = divmod(layout.lanes, pieces)
+    cuts, first = [], 0
+    for k in range(pieces):
+        n = base + (k < extra)
+        cuts.append((first, n))
+        first += n
+    return cuts
+
+
+class OuterEmitter:
+    """Writes outer(args, first step, last step, first tape row, rows) for one source."""
+
+    def __init__(self, m: Module, layout: Layout):
+        self.m, self.layout = m, layout
+        self.tiles: dict[tuple[int, ...], ir.Function] = {}
+
+    def tile(self, units: int, tail: int, lanes: int, slots: int) -> ir.Function:
+        """tile(left, right, rows, out, line, valid): out[lane] += sum over rows of left[row][lane] * right[row]."""
+        key = (units, tail, lanes, slots)
+        if key in self.tiles:
+            return self.tiles[key]
+        names = ["left", "right", "rows", "out", "line", "valid"]
+        types = [POINTER, POINTER, I64, POINTER, I64, I64]
+        f = self.m.function(f"outer_tile{'_'.join(map(str, key))}", list(zip(names, types, strict=True)))
+        f.arg["out"].add_attribute("noalias")
+        vb, es = self.layout.vector_bytes, self.layout.itemsize
+        sums = [[f.slot(self.m.vector) for _ in range(units)] for _ in range(lanes)]
+        for row in sums:
+            for s in row:
+                f.b.store(f.constant(0.0), s)
+
+        def one(r: Any) -> None:
+            right = [f.load(f.at(f.arg["right"], f.mul(r, units * vb), j * vb)) for j in range(units)]
+            for lane, row in enumerate(sums):
+                left = f.splat(f.load_scalar(f.at(f.arg["left"], f.mul(r, slots * vb), lane * es)))
+                for j, s in enumerate(row):
+                    f.b.store(f.fma(left, right[j], f.b.load(s, typ=self.m.vector)), s)
+
+        f.loop(f.arg["rows"], one)
+        for lane, row in enumerate(sums):
+
+            def add(lane=lane, row=row) -> None:
+                for j, s in enumerate(row):
+                    mask = f.tail(tail) if tail and j == units - 1 else None
+                    place = f.at(f.arg["out"], f.mul(f.arg["line"], lane), j * vb)
+                    f.store(f.b.fadd(f.load(place, mask), f.b.load(s, typ=self.m.vector)), place, mask)
+
+            f.when(f.b.icmp_signed("<", I64(lane), f.arg["valid"]), add)
+        self.tiles[key] = f.end()
+        return self.tiles[key]
+
+    def emit(self, name: str, source: Place, in_dim: str, outers: list) -> ir.Function:
+        m, layout = self.m, self.layout
+        f = m.function(name, [("args", POINTER), ("first", I64), ("last", I64), ("offset", I64), ("rows", I64)])
+        args, vb, es = f.arg["args"], layout.vector_bytes, layout.itemsize
+        panels = outer_panels(layout, in_dim)
+        packed = f.pointer_field(args, layout.fields["packed_rows"])
+        offset, rows = f.arg["offset"], f.arg["rows"]
+        starts = [f.at(packed, f.mul(rows, p.first * vb)) for p in panels]
+
+        def keep(row: Any, address: Any) -> None:
+            """One source row into the panels."""
+            for start, p in zip(starts, panels, strict=True):
+
+                def panel(k: Any, start=start, p=p) -> None:
+                    v = f.add(f.mul(k, p.units), p.first)
+                    to = f.at(start, f.mul(f.b.mul(f.i(k), rows), p.units * vb), f.mul(row, p.units * vb))
+                    for j in range(p.units):
+                        mask = f.tail(p.tail) if p.tail and j == p.units - 1 else None
+                        f.store(f.load(f.at(address, f.mul(v, vb), j * vb), mask), f.at(to, j * vb))
+
+                if p.count == 1:
+                    panel(0)
+                else:
+                    f.loop(p.count, panel)
+
+        if is_user(source):
+            index = f.pointer_field(args, layout.fields["index"])
+
+            def step(s: Any) -> None:
+                clock = Clock(f, layout, args, s)
+
+                def one(b_: Any) -> None:
+                    i = f.b.load(f.at(index, f.mul(b_, 8)), typ=I64, align=8)
+                    address = row_address(f, layout, args, clock, table_name(source), b_, i)
+                    keep(f.b.add(f.b.sub(clock.offset, offset), b_), address)
+
+                f.loop(clock.rows, one)
+
+            f.loop(f.arg["last"], step, start=f.arg["first"])
+        else:
+            base = f.pointer_field(args, layout.fields[buffer_name(source)])
+            width = layout.units(in_dim) * es
+            f.loop(rows, lambda r: keep(r, f.at(base, f.mul(f.b.add(r, offset), width))))
+
+        total = f.field(args, layout.fields["total"])
+
+        def block(r0: Any) -> None:
+            left = f.b.sub(rows, r0)
+            count = f.b.select(f.b.icmp_signed("<", left, I64(BLOCK_ROWS)), left, I64(BLOCK_ROWS))
+            for start, p in zip(starts, panels, strict=True):
+
+                def panel(k: Any, start=start, p=p) -> None:
+                    right = f.at(start, f.mul(f.b.mul(f.i(k), rows), p.units * vb), f.mul(r0, p.units * vb))
+                    column = f.mul(f.add(f.mul(k, p.units), p.first), vb)
+                    for o in outers:
+                        self._part(f, args, o, p, right, column, f.b.add(offset, r0), count, total)
+
+                if p.count == 1:
+                    panel(0)
+                else:
+                    f.loop(p.count, panel)
+
+        f.loop(rows, block, step=BLOCK_ROWS)
+        return f.end()
+
+    def _part(self, f: Function, args: Any, o, p: Panels, right: Any, column: Any, row: Any, count: Any, total: Any) -> None:
+        """All lanes of one part of a matrix against one panel."""
+        layout = self.layout
+        vb, es, lanes = layout.vector_bytes, layout.itemsize, layout.lanes
+        start, height, columns = layout.part_row(o.matrix)
+        dim, slots = o.cotangent.name, layout.plan.kept.panels[o.cotangent.name]
+        base = f.pointer_field(args, layout.fields[f"kept_panel:{dim}"])
+        matrix = f.pointer_field(args, layout.fields[f"dmatrix:{o.matrix[0]}"])
+
+        def vector(v: Any) -> None:
+            left = f.at(base, f.mul(f.b.add(f.b.mul(v, total), row), slots * vb), o.cotangent.slot * vb)
+            first = f.mul(v, lanes)
+            out = f.at(matrix, f.mul(f.add(first, start), columns * es), column)
+            for lane, n in _tile_rows(layout, p.units):
+                function = self.tile(p.units, p.tail, n, slots)
+                valid = f.b.sub(I64(height - lane), first)
+                f.call(function, f.at(left, lane * es), right, count, f.at(out, lane * columns * es), columns * es, valid)
+
+        f.loop(layout.vectors(dim), vector)
+
+
+def emit_backward(m: Module, layout: Layout) -> None:
+    """run(args): all steps of one thread's rows backwards, and its share of every gradient."""
+    emit_pack(m, layout)
+    frame_function = emit_frame(m, layout)
+    step = StepEmitter(m, layout)
+    emitter = OuterEmitter(m, layout)
+    outers = [emitter.emit(f"outer{k}", *found) for k, found in enumerate(layout.outer_sources())]
+    f = m.function("run", [("args", POINTER)], internal=False)
+    args, b = f.arg["args"], f.b
+    frame, scratch = f.slot(I64, len(layout.frame), align=64), step.scratch(f)
+    packed = f.pointer_field(args, layout.fields["packed"])
+    counts = f.pointer_field(args, layout.fields["counts"])
+    offsets = f.pointer_field(args, layout.fields["offsets"])
+    steps, size = f.field(args, layout.fields["steps"]), f.field(args, layout.fields["chunk"])
+    block = f.field(args, layout.fields["block"])
+
+    def at(table: Any, s: Any) -> Any:
+        return b.load(f.at(table, f.mul(s, 8)), typ=I64, align=8)
+
+    def smaller(x: Any, y: Any) -> Any:
+        return b.select(b.icmp_signed("<", x, y), x, y)
+
+    def chunk(k: Any) -> None:
+        last = b.sub(steps, b.mul(k, size))
+        first = b.sub(last, size)
+        first = b.select(b.icmp_signed(">", first, I64(0)), first, I64(0))
+
+        def one(i: Any) -> None:
+            s = b.sub(b.sub(last, I64(1)), i)
+            rows = at(counts, s)
+
+            def active() -> None:
+                f.call(frame_function, args, s, frame)
+                step.emit_step(f, frame, rows, packed, scratch)
+
+            f.when(b.icmp_signed(">", rows, I64(0)), active)
+
+        f.loop(b.sub(last, first), one)
+        blocks = b.sdiv(b.add(b.sub(last, first), b.sub(block, I64(1))), block)
+
+        def weights(q: Any) -> None:
+            s0 = b.add(first, b.mul(q, block))
+            s1 = smaller(b.add(s0, block), last)
+            end = b.sub(s1, I64(1))
+            offset = at(offsets, s0)
+            rows = b.sub(b.add(at(offsets, end), at(counts, end)), offset)
+
+            def active() -> None:
+                for function in outers:
+                    f.call(function, args, s0, s1, offset, rows)
+
+            f.when(b.icmp_signed(">", rows, I64(0)), active)
+
+        f.loop(blocks, weights)
+
+    f.loop(b.sdiv(b.add(steps, b.sub(size, I64(1))), size), chunk)
+    f.end()

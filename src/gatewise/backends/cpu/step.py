@@ -1,0 +1,377 @@
+"""One step of a schedule, and the loop over time around it.
+
+A group runs panel by panel: tiles of products into a scratch of accumulators, then the epilogue, which computes
+everything elementwise for those rows and units and stores what others need. Rows are the inner loop, so a panel of
+weights is read from memory once a step.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+
+from ...ir.graph import SCALAR as ONE
+from ...plan.places import GRADIENT, PANEL, PARTIAL, ROWS, SCALAR, Place
+from .emit import I64, POINTER, Function, Module
+from .layout import Geometry, Layout, Panels, is_user, table_name
+from .products import emit_dispatch, emit_pack
+from .vectormath import EMIT
+
+
+def buffer_name(place: Place) -> str:
+    """The workspace buffer that a place is in."""
+    prefix = "kept_" if place.kept else ""
+    if place.kind == PANEL:
+        return f"{prefix}panel:{place.name}"
+    return f"{prefix}rows:{place.slot}" if place.kind == ROWS else f"{prefix}{place.kind}"
+
+
+class Epilogue:
+    """Writes one group's elementwise work for one kind of panel: epilogue(frame, first row, rows, vector, scratch)."""
+
+    def __init__(self, m: Module, layout: Layout, geometry: Geometry, panels: Panels, name: str):
+        arguments = [("frame", POINTER), ("row", I64), ("rows", I64), ("vector", I64), ("scratch", POINTER)]
+        self.f = m.function(name, arguments)
+        self.m, self.layout, self.group, self.panels = m, layout, geometry.group, panels
+        self.graph = layout.schedule.graph
+        self.accumulators = {a.node: k for k, a in enumerate(geometry.group.accumulators)}
+        self.frame = self.f.arg["frame"]
+        self.args = self.f.pointer_field(self.frame, layout.frame["args"])
+        self.constants: dict[tuple[int, int], Any] = {}
+        self.bases: dict[str, Any] = {}
+        self.sums: dict[tuple[str, int], Any] = {}
+
+    def emit(self) -> ir.Function:
+        f, u = self.f, self.panels.units
+        needed = {i for i, _ in self.group.stores} | {s for _, s in self.group.reductions}
+        needed |= {a for i in self.group.compute for a in self.graph.nodes[i].args}
+        for i in sorted(needed):  # what is the same for every row is loaded before the loop over rows
+            if self.graph.nodes[i].op == "vector":
+                for j in range(u):
+                    self.constants[i, j] = self._parameter(i, j)
+        for i, place in self.group.stores:
+            if place.kind == GRADIENT:
+                for j in range(u):
+                    self.sums[f"{place.name}#{i}", j] = slot = f.slot(self.m.vector)
+                    f.b.store(f.constant(0.0), slot)
+        for place in [*self.group.loads.values(), *(p for _, p in self.group.stores)]:
+            if place.kind != GRADIENT:
+                self._base(place)
+        for i in sorted(needed):
+            if self.graph.nodes[i].op == "cotangent":
+                self._cotangent_tables(i)
+        if self.group.reductions:
+            self.bases["partial"] = f.pointer_field(self.frame, self.layout.frame["partial"])
+        f.loop(f.arg["rows"], self._row)
+        for (name, j), slot in self.sums.items():
+            gradient = f.pointer_field(self.args, self.layout.fields[f"gradient:{name.partition('#')[0]}"])
+            place = f.at(gradient, f.mul(f.add(f.arg["vector"], j), self.layout.vector_bytes))
+            f.store(f.b.fadd(f.load(place), f.b.load(slot, typ=self.m.vector)), place)
+        return f.end()
+
+    def _mask(self, j: int) -> Any:
+        return self.f.tail(self.panels.tail) if self.panels.tail and j == self.panels.units - 1 else None
+
+    def _parameter(self, i: int, j: int) -> Any:
+        node = self.graph.nodes[i]
+        start, _, _ = self.layout.part_row(node.attr)
+        base = self.f.pointer_field(self.args, self.layout.fields[f"param:{node.attr[0]}"])
+        offset = self.f.mul(self.f.add(self.f.arg["vector"], j), self.layout.vector_bytes)
+        return self.f.load(self.f.at(base, offset, start * self.layout.itemsize), self._mask(j))
+
+    def _base(self, place: Place) -> Any:
+        """The address (or table of addresses) of a place's array."""
+        name = table_name(place) if is_user(place) else buffer_name(place)
+        if name not in self.bases:
+            self.bases[name] = self.f.pointer_field(self.frame, self.layout.frame[name])
+            if place.kind == PANEL:
+                self.bases["across_" + name] = self.f.field(self.frame, self.layout.frame["across_" + name])
+        return self.bases[name]
+
+    def _cotangent_tables(self, i: int) -> None:
+        state = self.graph.nodes[i].attr
+        self.bases[f"carry:{state}"] = self.f.pointer_field(self.frame, self.layout.frame[f"carry:{state}"])
+        if state == self.layout.cell.states[0].name:
+            self.bases["dy"] = self.f.pointer_field(self.frame, self.layout.frame["dy"])
+
+    def _row(self, r: Any) -> None:
+        row = self.f.b.add(self.f.arg["row"], r)
+        pointers: dict[str, Any] = {}
+        waiting: list[tuple[Any, Any, Any]] = []
+        gathered: dict[int, Any] = {}
+        for j in range(self.panels.units):
+            values: dict[int, Any] = {}
+            for i in self.group.compute:
+                node = self.graph.nodes[i]
+                arguments = [self._value(a, values, j, r, row, pointers) for a in node.args]
+                values[i] = EMIT[node.op](self.f, *arguments)
+            for i, place in self.group.stores:
+                waiting.append(self._prepare(i, place, self._value(i, values, j, r, row, pointers), j, row, pointers))
+            for i, source in self.group.reductions:
+                largest = self.graph.nodes[i].op == "maximum_unit"
+                value = self._value(source, values, j, r, row, pointers)
+                value = self.f.zero_tail(value, self._mask(j), float("-inf") if largest else 0.0)
+                if i in gathered:
+                    value = self.f.maximum(gathered[i], value) if largest else self.f.b.fadd(gathered[i], value)
+                gathered[i] = value
+        for value, place, mask in waiting:  # after every load of the row, since slots are used again
+            if place is not None:
+                self.f.store(value, place, mask)
+        for i, value in gathered.items():
+            self._gather(i, value, row)
+
+    def _pointer(self, place: Place, row: Any, pointers: dict[str, Any]) -> Any:
+        name = table_name(place)
+        if name not in pointers:
+            pointers[name] = self.f.pointer_field(self._base(place), row)
+        return pointers[name]
+
+    def _address(self, place: Place, j: int, row: Any, pointers: dict[str, Any]) -> Any:
+        f, layout = self.f, self.layout
+        vector = f.add(f.arg["vector"], j)
+        if is_user(place):
+            return f.at(self._pointer(place, row, pointers), f.mul(vector, layout.vector_bytes))
+        base = self._base(place)
+        if place.kind == PANEL:
+            slots = layout.plan.kept.panels if place.kept else layout.schedule.panels
+            across = f.b.mul(f.i(vector), self.bases["across_" + buffer_name(place)])
+            return f.at(base, across, f.mul(row, slots[place.name] * layout.vector_bytes), place.slot * layout.vector_bytes)
+        if place.kind == ROWS:
+            width = layout.units(place.name) * layout.itemsize
+            return f.at(base, f.mul(row, width), f.mul(vector, layout.vector_bytes))
+        if place.kind == SCALAR:
+            count = layout.plan.kept.scalars if place.kept else layout.schedule.scalars
+            return f.at(base, f.mul(row, count * layout.itemsize), place.slot * layout.itemsize)
+        assert place.kind == PARTIAL
+        return f.at(base, f.mul(row, layout.schedule.partials * layout.vector_bytes), place.slot * layout.vector_bytes)
+
+    def _value(self, i: int, values: dict[int, Any], j: int, r: Any, row: Any, pointers: dict[str, Any]) -> Any:
+        if i not in values:
+            values[i] = self._load(i, j, r, row, pointers)
+        return values[i]
+
+    def _load(self, i: int, j: int, r: Any, row: Any, pointers: dict[str, Any]) -> Any:
+        f, layout, node = self.f, self.layout, self.graph.nodes[i]
+        if i in self.accumulators:
+            u = self.panels.units
+            width = len(self.accumulators) * u * layout.vector_bytes
+            return f.load(f.at(f.arg["scratch"], f.mul(r, width), (self.accumulators[i] * u + j) * layout.vector_bytes))
+        if node.op == "const":
+            return f.constant(node.attr)
+        if node.op == "size":
+            return f.constant(float(layout.units(node.attr)))
+        if node.op == "vector":
+            return self.constants[i, j]
+        if node.op == "cotangent":
+            value = f.load(self._address(Place("carry", node.attr), j, row, pointers), self._mask(j))
+            if node.attr == layout.cell.states[0].name:
+                if "dy" not in pointers:
+                    pointers["dy"] = f.pointer_field(self.bases["dy"], row)
+                offset = f.mul(f.add(f.arg["vector"], j), layout.vector_bytes)
+                value = f.b.fadd(value, f.load(f.at(pointers["dy"], offset), self._mask(j)))
+            return value
+        place = self.group.loads[i]
+        address = self._address(place, j, row, pointers)
+        if place.kind == SCALAR:
+            return f.splat(f.load_scalar(address))
+        if place.kind == PARTIAL:
+            combine = f.maximum if node.op == "maximum_unit" else f.b.fadd
+            return f.across(f.load(address), combine)
+        return f.load(address, self._mask(j) if is_user(place) else None)
+
+    def _prepare(self, i: int, place: Place, value: Any, j: int, row: Any, pointers: dict[str, Any]):
+        """A store that waits: (value, address, mask)."""
+        f = self.f
+        if place.kind == GRADIENT:
+            slot = self.sums[f"{place.name}#{i}", j]
+            f.b.store(f.b.fadd(f.b.load(slot, typ=self.m.vector), value), slot)
+            return value, None, None
+        address = self._address(place, j, row, pointers)
+        if place.kind == SCALAR:
+            return value, address, f.tail(1)
+        if place.kind == PANEL:
+            return f.zero_tail(value, self._mask(j)), address, None
+        return value, address, self._mask(j)
+
+    def _gather(self, i: int, value: Any, row: Any) -> None:
+        """Add a vector to a reduction, or begin it at the first vector of units."""
+        f, layout = self.f, self.layout
+        slot = next(p.slot for g in layout.schedule.groups for n, p in g.loads.items() if n == i and p.kind == PARTIAL)
+        address = self._address(Place(PARTIAL, slot=slot), 0, row, {})
+        old = f.load(address)
+        largest = self.graph.nodes[i].op == "maximum_unit"
+        total = f.maximum(old, value) if largest else f.b.fadd(old, value)
+        first = f.b.icmp_signed("==", f.i(f.arg["vector"]), I64(0))
+        f.store(f.b.select(first, value, total), address)
+
+
+class StepEmitter:
+    """Writes the functions of all groups, and the calls that run one step."""
+
+    def __init__(self, m: Module, layout: Layout):
+        self.m, self.layout = m, layout
+        self.functions = []
+        for k, geometry in enumerate(layout.geometries):
+            for n, panels in enumerate(geometry.panels):
+                product = (
+                    emit_dispatch(m, layout, geometry, panels, f"product{k}_{n}", layout.frame)
+                    if geometry.chunks else None
+                )
+                epilogue = Epilogue(m, layout, geometry, panels, f"epilogue{k}_{n}").emit()
+                self.functions.append((k, geometry, panels, product, epilogue))
+
+    def scratch(self, f: Function) -> Any:
+        """Room for one tile's accumulators."""
+        vectors = [
+            g.tile_rows * len(g.group.accumulators) * p.units for g in self.layout.geometries for p in g.panels
+        ]
+        return f.slot(self.m.vector, max([1, *vectors]), align=64)
+
+    def emit_step(self, f: Function, frame: Any, rows: Any, packed: Any, scratch: Any) -> None:
+        """All groups, for the step that the frame describes."""
+        layout = self.layout
+        used: dict[int, int] = {}
+        for k, geometry, panels, product, epilogue in self.functions:
+            size = layout.panel_bytes(geometry, panels.units)
+            offset = layout.packed_offsets[k] + used.get(k, 0)
+            used[k] = used.get(k, 0) + panels.count * size
+
+            def panel(p: Any, geometry=geometry, panels=panels, product=product, epilogue=epilogue, size=size,
+                      offset=offset) -> None:
+                vector = f.add(f.mul(p, panels.units), panels.first)
+                if product is None:
+                    f.call(epilogue, frame, 0, rows, vector, scratch)
+                    return
+                weights = f.at(packed, f.mul(p, size), offset)
+
+                def tile(row: Any, count: Any) -> None:
+                    f.call(product, frame, row, count, weights, scratch)
+                    f.call(epilogue, frame, row, count, vector, scratch)
+
+                deal(f, rows, geometry.tile_rows, tile)
+
+            if panels.count == 1:
+                panel(0)
+            else:
+                f.loop(panels.count, panel)
+
+
+def deal(f: Function, rows: Any, most: int, body) -> None:
+    """Call body(first, count) for tiles of at most `most` rows, as even as can be; rows must be above 0."""
+    b = f.b
+    tiles = b.sdiv(b.add(rows, I64(most - 1)), I64(most))
+    base = b.sdiv(rows, tiles)
+    extra = b.sub(rows, b.mul(base, tiles))
+
+    def one(i: Any) -> None:
+        early = b.icmp_signed("<", i, extra)
+        first = b.add(b.mul(i, base), b.select(early, i, extra))
+        body(first, b.select(early, b.add(base, I64(1)), base))
+
+    f.loop(tiles, one)
+
+
+class Clock:
+    """What depends on the step alone: its time, its rows, the rows of the step before, its first row on the tape."""
+
+    def __init__(self, f: Function, layout: Layout, args: Any, s: Any):
+        b, fields = f.b, layout.fields
+        self.step = f.field(args, fields["step"])
+        self.time = b.add(f.field(args, fields["first"]), b.mul(s, self.step))
+        counts = f.pointer_field(args, fields["counts"])
+        self.rows = f.b.load(f.at(counts, f.mul(s, 8)), typ=I64, align=8)
+        offsets = f.pointer_field(args, fields["offsets"])
+        self.offset = f.b.load(f.at(offsets, f.mul(s, 8)), typ=I64, align=8)
+        early = b.icmp_signed("==", f.i(s), I64(0))
+        before = b.select(early, f.i(s), b.sub(f.i(s), I64(1)))
+        count = f.b.load(f.at(counts, f.mul(before, 8)), typ=I64, align=8)
+        self.rows_before = b.select(early, I64(0), count)
+
+
+def row_address(f: Function, layout: Layout, args: Any, clock: Clock, name: str, b_: Any, index: Any) -> Any:
+    """The address of a user's array for a row of this step. b_: the row in this thread, index: in the batch."""
+    b, fields, es = f.b, layout.fields, layout.itemsize
+    kind, _, state = name.partition(":")
+    if kind in ("old", "new"):
+        dim = next(s.dim for s in layout.cell.states if s.name == state)
+        width = layout.units(dim) * es
+        base = f.pointer_field(args, fields[f"new:{state}"])
+        stride, mask = f.field(args, fields[f"stride:{state}"]), f.field(args, fields[f"mask:{state}"])
+        time = clock.time if kind == "new" else b.sub(clock.time, clock.step)
+        there = f.at(base, b.mul(b.and_(time, mask), stride), f.mul(index, width))
+        if kind == "new":
+            return there
+        initial = f.at(f.pointer_field(args, fields[f"initial:{state}"]), f.mul(index, width))
+        return b.select(b.icmp_signed("<", b_, clock.rows_before), there, initial)
+    base = f.pointer_field(args, fields[name])
+    if kind == "carry":
+        dim = next(s.dim for s in layout.cell.states if s.name == state)
+        return f.at(base, f.mul(index, layout.units(dim) * es))
+    if kind == "record":
+        dim = layout.cell.graph.nodes[dict(layout.cell.named)[state]].dim
+    else:
+        dim = layout.cell.output_dim if kind == "dy" else "input_size"
+    row = b.add(b.mul(clock.time, f.field(args, fields["batch"])), index)
+    return f.at(base, f.mul(row, layout.units(dim) * es))
+
+
+def emit_frame(m: Module, layout: Layout) -> ir.Function:
+    """frame(args, step, frame): the addresses of a step, and the tables of row addresses."""
+    f = m.function("frame", [("args", POINTER), ("s", I64), ("frame", POINTER)])
+    args, frame = f.arg["args"], f.arg["frame"]
+    clock = Clock(f, layout, args, f.arg["s"])
+    rows = f.field(args, layout.fields["rows"])
+    total = f.field(args, layout.fields["total"])
+
+    def put(name: str, value: Any) -> None:
+        f.b.store(value, f.at(frame, layout.frame[name] * 8), align=8)
+
+    put("args", args)
+    tables = f.pointer_field(args, layout.fields["tables"])
+    places = {name: f.at(tables, f.mul(rows, k * 8)) for k, name in enumerate(layout.user_arrays())}
+    for name, table in places.items():
+        put(name, table)
+    index = f.pointer_field(args, layout.fields["index"])
+
+    def row(b_: Any) -> None:
+        i = f.b.load(f.at(index, f.mul(b_, 8)), typ=I64, align=8)
+        for name, table in places.items():
+            address = row_address(f, layout, args, clock, name, b_, i)
+            f.b.store(address, f.at(table, f.mul(b_, 8)), align=8)
+
+    f.loop(clock.rows, row)
+    for name in [*layout.kept_buffers(), *layout.buffers()]:
+        kept = name.startswith("kept_")
+        base = f.pointer_field(args, layout.fields[name])
+        kind, _, dim = name.removeprefix("kept_").partition(":")
+        per_row = {**layout.kept_buffers(), **layout.buffers()}[name]
+        if kind == "panel":
+            per_row //= layout.vectors(dim)
+            put("across_" + name, f.mul(total if kept else rows, per_row))
+        put(name, f.at(base, f.mul(clock.offset, per_row)) if kept else base)
+    return f.end()
+
+
+def emit_forward(m: Module, layout: Layout) -> None:
+    """forward(args): all steps of one thread's rows."""
+    emit_pack(m, layout)
+    frame_function = emit_frame(m, layout)
+    step = StepEmitter(m, layout)
+    f = m.function("run", [("args", POINTER)], internal=False)
+    args = f.arg["args"]
+    frame, scratch = f.slot(I64, len(layout.frame), align=64), step.scratch(f)
+    packed = f.pointer_field(args, layout.fields["packed"])
+
+    def one(s: Any) -> None:
+        counts = f.pointer_field(args, layout.fields["counts"])
+        rows = f.b.load(f.at(counts, f.mul(s, 8)), typ=I64, align=8)
+
+        def active() -> None:
+            f.call(frame_function, args, s, frame)
+            step.emit_step(f, frame, rows, packed, scratch)
+
+        f.when(f.b.icmp_signed(">", rows, I64(0)), active)
+
+    f.loop(f.field(args, layout.fields["steps"]), one)
+    f.end()

@@ -1,0 +1,71 @@
+"""The processor that kernels are emitted for: vector width, number of vector registers, features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from ...errors import GatewiseError, require
+
+WIDTHS = (4, 8, 16)  # float32 lanes: SSE or NEON, AVX2, AVX-512
+
+_X86_LEVELS = {  # features that a width needs, beyond the 64-bit baseline
+    16: ("avx512f", "avx512vl", "avx512dq", "avx512bw", "fma"),
+    8: ("avx2", "fma"),
+    4: (),
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the emitter and the compiler need to know of a processor. lanes: float32 numbers in one vector."""
+
+    triple: str
+    cpu: str
+    features: str
+    lanes: int
+    registers: int
+    fma: bool
+
+    def vector(self, dtype: str) -> int:
+        """Numbers of a dtype in one vector."""
+        return self.lanes if dtype == "float32" else max(2, self.lanes // 2)
+
+
+def binding():
+    """llvmlite's binding, with the native target ready."""
+    llvm = require("llvmlite.binding", "jit", "the compiled CPU backend")
+    _initialise(llvm)
+    return llvm
+
+
+@cache
+def _initialise(llvm) -> None:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+
+
+@cache
+def host(lanes: int | None = None) -> Target:
+    """This machine, at its widest vectors or at the given width. Raises GatewiseError if it has no such vectors."""
+    llvm = binding()
+    found = llvm.get_host_cpu_features()
+    triple = llvm.get_process_triple()
+    arm = triple.startswith(("aarch64", "arm64"))
+    possible = [4] if arm else [w for w in WIDTHS if all(found.get(f, False) for f in _X86_LEVELS[w])]
+    if lanes is None:
+        lanes = max(possible)
+    if lanes not in possible:
+        raise GatewiseError(f"vector width {lanes} is not one of this processor's: {', '.join(map(str, possible))}")
+    features = {f: on for f, on in found.items()}
+    if not arm and lanes < 16:  # keep the compiler from using wider registers than were asked for
+        for f in features:
+            if f.startswith("avx512") or f.startswith("amx"):
+                features[f] = False
+    if not arm and lanes < 8:
+        for f in features:
+            if f.startswith("avx") or f in ("fma", "f16c", "vaes", "vpclmulqdq", "gfni"):
+                features[f] = False
+    flat = ",".join(("+" if on else "-") + f for f, on in sorted(features.items()))
+    fma = arm or features.get("fma", False)
+    return Target(triple, llvm.get_host_cpu_name(), flat, lanes, 32 if arm or lanes == 16 else 16, fma)

@@ -1,0 +1,191 @@
+"""The interpreter: runs a record over NumPy or torch arrays, op by op. It is the definition; the kernels agree with it.
+
+It is also the fallback: any device, any dtype, no compiler. Cost: one array call a node a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..ir.cell import Cell
+from ..ir.graph import Graph
+from ..ir.ops import OPS
+from .namespaces import namespace_of
+
+Array = Any
+
+
+def sizes_of(cell: Cell, x: Array, params: Mapping[str, Array], states: Sequence[Array] | None = None) -> dict[str, int]:
+    """The number of units of every dim, read off the arrays of a layer."""
+    sizes = {"1": 1, "input_size": int(x.shape[-1])}
+    for parameter in cell.parameters:
+        shape = params[parameter.name].shape
+        if parameter.in_dim is not None:
+            sizes.setdefault(parameter.in_dim, int(shape[1]))
+        dims = {p.dim for p in parameter.parts}
+        if len(dims) == 1:
+            sizes.setdefault(dims.pop(), int(shape[0]) // len(parameter.parts))
+    for state, value in zip(cell.states, states or (), strict=False):
+        sizes.setdefault(state.dim, int(value.shape[-1]))
+    return sizes
+
+
+def evaluate(graph: Graph, known: dict[int, Array], wanted: set[int], parts: Mapping[tuple[str, str], Array],
+             sizes: Mapping[str, int], xp: Any) -> dict[int, Array]:
+    """The values of `wanted` nodes and all they need, given the leaves in `known` (node to array)."""
+    values = dict(known)
+    for i in sorted(graph.reachable(wanted, stop=frozenset(known))):
+        if i in values:
+            continue
+        node = graph.nodes[i]
+        op = OPS[node.op]
+        args = [values[a] for a in node.args]
+        if node.op == "const":
+            values[i] = node.attr
+        elif node.op == "size":
+            values[i] = float(sizes[node.attr])
+        elif node.op == "vector":
+            values[i] = parts[node.attr]
+        elif node.op == "broadcast":
+            values[i] = xp.broadcast(args[0], sizes[node.dim])
+        elif node.op in ("matmul", "matmul_t"):
+            values[i] = op.meaning(xp, args[0], parts[node.attr])
+        else:
+            values[i] = op.meaning(xp, *args)
+    return values
+
+
+@dataclass
+class Tape:
+    """What one pass over a sequence leaves behind."""
+
+    y: Array  # [T, B, output]; zero past a row's length
+    finals: tuple[Array, ...]  # [B, width] a state
+    recorded: dict[str, Array]  # [T, B, width]
+    olds: list[tuple[Array, ...]]  # the states before each step, in the order of time
+
+
+def parts_of(cell: Cell, params: Mapping[str, Array], sizes: Mapping[str, int]) -> dict[tuple[str, str], Array]:
+    """Every part of every parameter as its own array."""
+    return {
+        (p.name, part.name): params[p.name][start:stop]
+        for p in cell.parameters
+        for part, start, stop in p.slices(sizes)
+    }
+
+
+def _leaves(graph: Graph, op: str) -> dict[str, int]:
+    return {n.attr: i for i, n in enumerate(graph.nodes) if n.op == op}
+
+
+def _order(steps: int, reverse: bool) -> range:
+    return range(steps - 1, -1, -1) if reverse else range(steps)
+
+
+def forward(cell: Cell, params: Mapping[str, Array], x: Array, states: Sequence[Array], lengths: Array | None = None,
+            reverse: bool = False, record: Sequence[str] = ()) -> Tape:
+    """All steps of a layer. x [T, B, input_size], states [B, width] each, lengths [B] or None."""
+    xp = namespace_of(x)
+    sizes = sizes_of(cell, x, params, states)
+    parts = parts_of(cell, params, sizes)
+    graph, steps = cell.graph, x.shape[0]
+    input_leaf = next(iter(_leaves(graph, "input").values()))
+    state_leaves = _leaves(graph, "state")
+    named = dict(cell.named)
+    wanted = {i for _, i in graph.outputs} | {named[r] for r in record}
+    current = tuple(states)
+    ys: list[Array] = [None] * steps
+    rows: dict[str, list[Array]] = {r: [None] * steps for r in record}
+    olds: list[tuple[Array, ...]] = [()] * steps
+    for t in _order(steps, reverse):
+        olds[t] = current
+        known = {input_leaf: x[t]}
+        known |= {state_leaves[s.name]: v for s, v in zip(cell.states, current, strict=True)}
+        values = evaluate(graph, known, wanted, parts, sizes, xp)
+        news = tuple(values[i] for _, i in graph.outputs)
+        y = news[0]
+        shown = {r: values[named[r]] for r in record}
+        if lengths is not None:
+            active = xp.active(lengths, t, x)
+            zero = xp.zeros((1, 1), x)
+            y = xp.where(active, y, zero)
+            news = tuple(xp.where(active, new, old) for new, old in zip(news, current, strict=True))
+            shown = {r: xp.where(active, v, zero) for r, v in shown.items()}
+        ys[t] = y
+        for r in record:
+            rows[r][t] = shown[r]
+        current = news
+    y = xp.stack(ys) if steps else xp.zeros((0, x.shape[1], sizes[cell.output_dim]), x)
+    return Tape(y, current, {r: xp.stack(v) for r, v in rows.items()}, olds)
+
+
+@dataclass
+class Gradients:
+    """The gradients of one pass. `steps` holds each state's total gradient at every step, if asked for."""
+
+    x: Array
+    states: tuple[Array, ...]
+    params: dict[str, Array]
+    steps: dict[str, Array]
+
+
+def backward(cell: Cell, params: Mapping[str, Array], x: Array, tape: Tape, dy: Array | None,
+             dfinals: Sequence[Array | None], lengths: Array | None = None, reverse: bool = False,
+             per_step: bool = False) -> Gradients:
+    """Backpropagation through time by the backward record. dy [T, B, output], dfinals [B, width] each."""
+    xp = namespace_of(x)
+    record = cell.backward
+    graph = record.graph
+    states = tape.olds[0] if tape.olds else tape.finals
+    sizes = sizes_of(cell, x, params, states)
+    parts = parts_of(cell, params, sizes)
+    input_leaf = next(iter(_leaves(graph, "input").values()))
+    state_leaves, cotangents = _leaves(graph, "state"), _leaves(graph, "cotangent")
+    results = dict(graph.outputs)
+    wanted = {*results.values(), *(o.cotangent for o in record.outers), *(v.cotangent for v in record.vectors)}
+    wanted |= {o.source for o in record.outers}
+    carried = [
+        xp.zeros((x.shape[1], sizes[s.dim]), x) if d is None else d for s, d in zip(cell.states, dfinals, strict=True)
+    ]
+    sums = {k: xp.zeros(tuple(v.shape), x) for k, v in parts.items()}
+    dx = [xp.zeros((x.shape[1], x.shape[2]), x)] * x.shape[0]
+    totals: list[list[Array]] = [[] for _ in cell.states]
+    for t in reversed(_order(x.shape[0], reverse)):
+        active = None if lengths is None else xp.active(lengths, t, x)
+        incoming = list(carried)
+        if dy is not None:
+            incoming[0] = incoming[0] + dy[t]
+        if active is not None:
+            incoming = [xp.where(active, g, xp.zeros((1, 1), x)) for g in incoming]
+        if per_step:
+            for total, g in zip(totals, incoming, strict=True):
+                total.append((t, g))
+        known = {input_leaf: x[t]}
+        known |= {state_leaves[s.name]: v for s, v in zip(cell.states, tape.olds[t], strict=True)}
+        known |= {cotangents[s.name]: g for s, g in zip(cell.states, incoming, strict=True) if s.name in cotangents}
+        values = evaluate(graph, known, wanted, parts, sizes, xp)
+        for o in record.outers:
+            key = (o.parameter, o.part)
+            sums[key] = sums[key] + xp.matmul(values[o.cotangent].T, values[o.source])
+        for v in record.vectors:
+            key = (v.parameter, v.part)
+            sums[key] = sums[key] + values[v.cotangent].sum(0)
+        if "input" in results:
+            dx[t] = values[results["input"]]
+        for k, s in enumerate(cell.states):
+            g = values[results[s.name]] if s.name in results else xp.zeros((1, 1), x) * carried[k]
+            carried[k] = g if active is None else xp.where(active, g, carried[k])
+    gathered = {}
+    for p in cell.parameters:
+        out = xp.zeros(p.shape(sizes), x)
+        for part, start, stop in p.slices(sizes):
+            out[start:stop] = sums[p.name, part.name]
+        gathered[p.name] = out
+    steps = {
+        s.name: xp.stack([g for _, g in sorted(total, key=lambda pair: pair[0])])
+        for s, total in zip(cell.states, totals, strict=True)
+        if total
+    }
+    return Gradients(xp.stack(dx) if dx else xp.zeros(tuple(x.shape), x), tuple(carried), gathered, steps)

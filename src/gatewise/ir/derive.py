@@ -1,0 +1,120 @@
+"""Reverse mode on the graph of a step (Linnainmaa 1970; for recurrent networks, Werbos 1990).
+
+The result is itself a graph that the interpreter and the kernels run. Its first nodes are the forward nodes at their
+own positions, so "the forward value that backward needs" is simply a node below `forward_count`; what is saved of them,
+and what is computed again, is the planner's choice. Cost: about twice the products of the forward step, the usual
+figure of reverse mode.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .graph import SCALAR, Builder, Graph, GraphError, Node, Symbol
+from .ops import OPS
+
+INPUT_GRADIENT = "input"
+
+
+@dataclass(frozen=True)
+class Outer:
+    """The gradient of a matrix's part: the sum over steps and rows of outer(cotangent, source)."""
+
+    parameter: str
+    part: str
+    source: int
+    cotangent: int
+
+
+@dataclass(frozen=True)
+class VectorGradient:
+    """The gradient of a vector's part: the sum over steps and rows of the cotangent."""
+
+    parameter: str
+    part: str
+    cotangent: int
+
+
+@dataclass(frozen=True)
+class Backward:
+    """One step of backpropagation through time.
+
+    graph.outputs: the gradient of the input (named "input", absent if it has none) and of each old state.
+    Leaves "cotangent" stand for the gradients of the new states, one a state.
+    """
+
+    graph: Graph
+    forward_count: int
+    outers: tuple[Outer, ...]
+    vectors: tuple[VectorGradient, ...]
+
+
+def reverse(forward: Graph) -> Backward:
+    """The backward record of a step's graph, whose outputs are its new states."""
+    b = Builder(forward.nodes)
+    gradients: dict[int, list[Symbol]] = {}
+
+    def accumulate(index: int, g: Symbol | None) -> None:
+        if g is None or g.constant == 0.0:
+            return
+        dim = forward.nodes[index].dim
+        if dim == SCALAR and g.dim != SCALAR:
+            g = g.apply("sum", g)
+        elif g.dim != dim:
+            g = b.broadcast(g, dim)
+        gradients.setdefault(index, []).append(g)
+
+    def total(index: int) -> Symbol | None:
+        """The sum of a node's gradients, products first: sums of products share one accumulator in a kernel."""
+        found = sorted(gradients.get(index, ()), key=lambda g: g.node.op != "matmul_t")
+        result = None
+        for g in found:
+            result = g if result is None else result + g
+        return result
+
+    for name, index in forward.outputs:
+        accumulate(index, b.leaf("cotangent", forward.nodes[index].dim, name))
+
+    outers: list[Outer] = []
+    vectors: list[VectorGradient] = []
+    results: dict[str, int] = {}
+    for index in range(len(forward.nodes) - 1, -1, -1):
+        g = total(index)
+        if g is None:
+            continue
+        node = forward.nodes[index]
+        if node.op == "matmul":
+            outers.append(Outer(*node.attr, node.args[0], g.index))
+            source_dim = forward.nodes[node.args[0]].dim
+            accumulate(node.args[0], b.product("matmul_t", g, source_dim, node.attr))
+        elif node.op == "vector":
+            vectors.append(VectorGradient(*node.attr, g.index))
+        elif node.op == "state":
+            results[node.attr] = g.index
+        elif node.op == "input":
+            results[INPUT_GRADIENT] = g.index
+        elif node.args:
+            rule = OPS[node.op].derivative
+            if rule is None:
+                raise GraphError(f"node {index} ({node.op}) has no derivative; wrap it in stop_gradient(...)")
+            args = [b.symbol(a) for a in node.args]
+            for a, ga in zip(node.args, rule(b.symbol(index), *args, g), strict=True):
+                accumulate(a, ga)
+    return _pruned(b.nodes, len(forward.nodes), results, outers, vectors)
+
+
+def _pruned(nodes: list[Node], forward_count: int, results: dict[str, int], outers, vectors) -> Backward:
+    """The same record without the nodes that nothing needs; forward nodes keep their positions."""
+    roots = [*results.values(), *(o.cotangent for o in outers), *(v.cotangent for v in vectors)]
+    used = Graph(tuple(nodes), ()).reachable(roots)
+    keep = [i for i in range(len(nodes)) if i < forward_count or i in used]
+    place = {old: new for new, old in enumerate(keep)}
+    kept = tuple(
+        Node(n.op, tuple(place[a] for a in n.args), n.dim, n.attr) for n in (nodes[i] for i in keep)
+    )
+    return Backward(
+        Graph(kept, tuple((name, place[i]) for name, i in results.items())),
+        forward_count,
+        tuple(Outer(o.parameter, o.part, place[o.source], place[o.cotangent]) for o in outers),
+        tuple(VectorGradient(v.parameter, v.part, place[v.cotangent]) for v in vectors),
+    )

@@ -1,0 +1,192 @@
+"""The plan of a cell: what forward keeps for backward, and the schedules of both.
+
+Decided from the record alone. A forward value that backward needs is read from memory if it is there anyway (the input,
+the states), computed again if that is cheap, and otherwise kept for every step. The gradients that backward leaves for
+the weights' products take the slots of kept values that nothing reads any more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from ..ir.cell import INPUT as INPUT_DIM
+from ..ir.cell import Cell
+from ..ir.derive import INPUT_GRADIENT, Backward
+from ..ir.graph import SCALAR as ONE
+from ..ir.graph import Graph, Node
+from ..ir.ops import LEAF, OPS
+from .places import CARRY, DX, GRADIENT, INPUT, NEW, OLD, PANEL, RECORD, ROWS, SCALAR, Place
+from .schedule import RECOMPUTE, Schedule, Scheduler, recompute_cost
+
+
+@dataclass(frozen=True)
+class OuterProduct:
+    """The gradient of a matrix's part: rows of units at `source` against the panel slot `cotangent`."""
+
+    matrix: tuple[str, str]
+    source: Place
+    cotangent: Place
+
+
+@dataclass
+class Kept:
+    """The buffers that hold something for every step and row."""
+
+    panels: dict[str, int]  # slots a dim
+    rows: list[str]  # dims
+    scalars: int
+
+
+@dataclass
+class Plan:
+    """Everything a backend needs to know of a cell."""
+
+    cell: Cell
+    record: tuple[str, ...]
+    input_gradient: bool
+    infer: Schedule
+    save: Schedule
+    backward: Schedule
+    outers: list[OuterProduct]
+    kept: Kept
+
+
+def leaves(cell: Cell) -> dict[int, Place]:
+    """The values that every step is given: the input and the old states."""
+    places = {}
+    for i, node in enumerate(cell.graph.nodes):
+        if node.op == "input":
+            places[i] = Place(INPUT)
+        elif node.op == "state":
+            places[i] = Place(OLD, node.attr)
+    return places
+
+
+def needed_by_backward(record: Backward, roots: list[int]) -> list[int]:
+    """The forward values that the backward record reads directly, in topological order."""
+    graph, count = record.graph, record.forward_count
+    found = {o.source for o in record.outers}
+    stop = frozenset(range(count))
+    for i in graph.reachable(roots, stop=stop):
+        if i < count:
+            found.add(i)
+    return sorted(found)
+
+
+def choose_saved(cell: Cell, needed: list[int], at_hand: dict[int, Place]) -> list[int]:
+    """Of the values that backward needs, those that must be kept: neither at hand nor cheap to compute again."""
+    have: dict[int, object] = dict(at_hand)
+    saved = []
+    for i in needed:
+        op = OPS[cell.graph.nodes[i].op]
+        if i in have or op.shape == LEAF:
+            continue
+        if recompute_cost(cell.graph, i, have) > RECOMPUTE:
+            have[i] = True
+            saved.append(i)
+    return saved
+
+
+@lru_cache(maxsize=256)
+def plan(cell: Cell, record: tuple[str, ...] = (), input_gradient: bool = True) -> Plan:
+    """The plan of a cell. record: named values to hand out; input_gradient: whether dx is wanted."""
+    given = leaves(cell)
+    news = {i: Place(NEW, name) for name, i in reversed(cell.graph.outputs) if i not in given}
+    back = cell.backward
+    grads = dict(back.graph.outputs)
+    if not input_gradient:
+        grads.pop(INPUT_GRADIENT, None)
+    roots = [*grads.values(), *(o.cotangent for o in back.outers), *(v.cotangent for v in back.vectors)]
+    needed = needed_by_backward(back, roots)
+    saved = choose_saved(cell, needed, {**given, **news})
+    kept = Kept({}, [], 0)
+    keep: dict[int, Place] = {}
+    for o in back.outers:
+        if o.source not in given and o.source not in news and o.source not in keep:
+            dim = cell.graph.nodes[o.source].dim
+            keep[o.source] = Place(ROWS, dim, len(kept.rows), kept=True)
+            kept.rows.append(dim)
+    for i in saved:
+        if i in keep:
+            continue
+        dim = cell.graph.nodes[i].dim
+        if dim == ONE:
+            keep[i] = Place(SCALAR, slot=kept.scalars, kept=True)
+            kept.scalars += 1
+        else:
+            keep[i] = Place(PANEL, dim, kept.panels.get(dim, 0), kept=True)
+            kept.panels[dim] = keep[i].slot + 1
+
+    wanted = [(i, Place(NEW, name), _dim(cell, name)) for name, i in cell.graph.outputs]
+    named = dict(cell.named)
+    wanted += [(named[r], Place(RECORD, r), cell.graph.nodes[named[r]].dim) for r in record]
+    infer = Scheduler(cell.graph, given, wanted, {}).run()
+    save = Scheduler(cell.graph, given, wanted, keep).run()
+    backward, outers = _backward(cell, back, grads, {**news, **keep, **given}, kept)
+    return Plan(cell, record, input_gradient, infer, save, backward, outers, kept)
+
+
+def _dim(cell: Cell, state: str) -> str:
+    return next(s.dim for s in cell.states if s.name == state)
+
+
+def _backward(cell: Cell, back: Backward, grads: dict[str, int], at_hand: dict[int, Place], kept: Kept):
+    """The backward schedule and the weights' products; widens `kept` by the slots that gradients need."""
+    nodes = list(back.graph.nodes)
+    wanted: list[tuple[int, Place, str]] = []
+    for name, i in grads.items():
+        place, dim = (Place(DX), INPUT_DIM) if name == INPUT_GRADIENT else (Place(CARRY, name), _dim(cell, name))
+        wanted.append((i, place, dim))
+    for state in cell.states:
+        if state.name not in grads:  # nothing depends on the old state: no gradient goes further back
+            nodes.append(Node("const", (), ONE, 0.0))
+            wanted.append((len(nodes) - 1, Place(CARRY, state.name), state.dim))
+    for v in back.vectors:
+        wanted.append((v.cotangent, Place(GRADIENT, f"{v.parameter}.{v.part}"), nodes[v.cotangent].dim))
+    graph = Graph(tuple(nodes), back.graph.outputs)
+    first = dict(kept.panels)
+    keep: dict[int, Place] = {}
+    for o in back.outers:
+        if o.cotangent not in keep:
+            dim = graph.nodes[o.cotangent].dim
+            keep[o.cotangent] = Place(PANEL, dim, first.get(dim, 0), kept=True)
+            first[dim] = keep[o.cotangent].slot + 1
+    schedule = Scheduler(graph, at_hand, wanted, keep).run()
+    moves = _reuse_slots(schedule, keep, kept)
+    for group in schedule.groups:
+        group.stores = [(i, moves.get(p, p)) for i, p in group.stores]
+        group.loads = {i: moves.get(p, p) for i, p in group.loads.items()}
+    schedule.places = {i: moves.get(p, p) for i, p in schedule.places.items()}
+    outers = [
+        OuterProduct((o.parameter, o.part), at_hand[o.source], moves[keep[o.cotangent]]) for o in back.outers
+    ]
+    return schedule, outers
+
+
+def _reuse_slots(schedule: Schedule, keep: dict[int, Place], kept: Kept) -> dict[Place, Place]:
+    """Give each kept gradient the slot of a kept value whose last reader is the group that makes the gradient, or an
+    earlier one: an epilogue reads all it needs of a row before it writes."""
+    moves: dict[Place, Place] = {}
+    made = {p: g.level for g in schedule.groups for _, p in g.stores if p in keep.values()}
+    for dim in {p.name for p in made}:
+        last = dict.fromkeys(range(kept.panels.get(dim, 0)), -1)
+        for group in schedule.groups:
+            for place in group.loads.values():
+                if place.kind == PANEL and place.kept and place.name == dim and place.slot in last:
+                    last[place.slot] = max(last[place.slot], group.level)
+        free = dict(last)
+        for place, level in sorted(made.items(), key=lambda item: (item[1], item[0].slot)):
+            if place.name != dim:
+                continue
+            slot = next((s for s, l in sorted(free.items()) if l <= level), None)
+            if slot is None:
+                slot = kept.panels.get(dim, 0)
+                kept.panels[dim] = slot + 1
+            else:
+                del free[slot]
+            moves[place] = replace(place, slot=slot)
+    return moves
+
+
+__all__ = ["Kept", "OuterProduct", "Plan", "plan"]
