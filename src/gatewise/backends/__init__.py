@@ -1,0 +1,33 @@
+"""Backends: the interpreter, which is the definition, and the compiled kernels for the CPU."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ..ir.cell import Cell
+from . import interpret
+
+
+def run_layer(cell: Cell, params: Mapping[str, np.ndarray], x: np.ndarray, states: Sequence[np.ndarray] | None = None,
+              lengths: np.ndarray | None = None, reverse: bool = False) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """One layer over a batch of sequences, on NumPy arrays: compiled where llvmlite is installed, else interpreted.
+
+    params by name, as `cell.shapes` gives them; x [T, B, input_size]; states [B, width] each, zero if None; lengths [B].
+    Returns y [T, B, width of the first state] and the final states. All arrays are of x's dtype, float32 or float64.
+    """
+    sizes = interpret.sizes_of(cell, x, params, states)
+    if states is None:
+        states = tuple(np.zeros((x.shape[1], sizes[s.dim]), x.dtype) for s in cell.states)
+    if x.dtype.name in ("float32", "float64") and importlib.util.find_spec("llvmlite") is not None:
+        from .cpu import runner
+
+        arrays = {n: np.ascontiguousarray(a, x.dtype) for n, a in params.items()}
+        initial = [np.ascontiguousarray(s, x.dtype) for s in states]
+        lengths = None if lengths is None else np.asarray(lengths, np.int64)
+        result = runner.forward(cell, arrays, np.ascontiguousarray(x), initial, sizes, lengths, reverse)
+        return result.y, result.finals
+    tape = interpret.forward(cell, params, x, states, lengths, reverse)
+    return tape.y, tape.finals

@@ -147,10 +147,12 @@ class Cell:
 
     @cached_property
     def key(self) -> str:
-        """A digest of the equations: equal records have equal keys, whatever they are called."""
+        """A digest of the equations: cells that compute the same have equal keys, however they are called or started."""
         facts = self.to_json()
         for leave_out in ("name", "doc", "paper", "hyper"):
             del facts[leave_out]
+        for parameter in facts["parameters"]:
+            parameter["parts"] = [part[:2] for part in parameter["parts"]]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def shapes(self, sizes: Mapping[str, int]) -> dict[str, tuple[int, ...]]:

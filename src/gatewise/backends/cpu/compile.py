@@ -44,7 +44,7 @@ class Kernel:
 def _machine(target: Target):
     llvm = binding()
     found = llvm.Target.from_triple(target.triple)
-    return found.create_target_machine(cpu=target.cpu, features=target.features, opt=3, jit=True, codemodel="jitdefault")
+    return found.create_target_machine(cpu=target.cpu, features=target.features, opt=2, jit=True, codemodel="jitdefault")
 
 
 def build_kernel(plan: Plan, sizes: dict[str, int], dtype: str, mode: str, target: Target) -> Kernel:

@@ -15,7 +15,7 @@ from llvmlite import ir
 from .emit import I32, I64, POINTER, Function, Module, transpose
 from .layout import Chunk, Geometry, Layout, Panels, Phase, is_user, table_name
 
-_UNROLL = 4
+_UNROLL = 1  # of the inner loop: 2 and 4 ran no faster and took twice as long to compile
 
 
 def emit_tile(m: Module, layout: Layout, geometry: Geometry, chunk: Chunk, panels: Panels, rows: int, name: str,
@@ -111,9 +111,21 @@ def _panel_phase(f: Function, layout: Layout, phase: Phase, u: int, sums, packed
     f.loop(layout.vectors(phase.dim), vector)
 
 
-def emit_dispatch(m: Module, layout: Layout, geometry: Geometry, panels: Panels, name: str,
-                  frame: dict[str, int]) -> ir.Function:
+def _signature(geometry: Geometry, panels: Panels) -> tuple:
+    """What the machine code of a dispatch depends on: groups that agree in it share one."""
+    shape = tuple(
+        (c.first, c.count, *((p.place, p.dim, p.transposed, *((k, s) for k, _, s in p.entries)) for p in c.phases))
+        for c in geometry.chunks
+    )
+    return geometry.tile_rows, panels.units, len(geometry.group.accumulators), shape
+
+
+def emit_dispatch(m: Module, layout: Layout, geometry: Geometry, panels: Panels, name: str, frame: dict[str, int],
+                  made: dict[tuple, ir.Function]) -> ir.Function:
     """dispatch(frame, first row, rows, packed panel, scratch): all chunks of one tile, for any number of rows."""
+    signature = _signature(geometry, panels)
+    if signature in made:
+        return made[signature]
     tiles = {}
     for rows in range(1, geometry.tile_rows + 1):
         tiles[rows] = [
@@ -134,7 +146,8 @@ def emit_dispatch(m: Module, layout: Layout, geometry: Geometry, panels: Panels,
             offset += sum(layout.phase_bytes(p, panels.units) for p in chunk.phases)
         f.b.branch(after)
     f.b.position_at_end(after)
-    return f.end()
+    made[signature] = f.end()
+    return made[signature]
 
 
 # packing -------------------------------------------------------------------------------------------------------

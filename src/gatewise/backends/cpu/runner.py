@@ -18,6 +18,7 @@ from .memory import ALIGNMENT, POOL
 from .target import Target, host
 
 _CHUNK_BYTES = 1 << 20  # what backward keeps in the cache between its steps and the weights' gradients
+MOST_THREADS = 256
 _building = threading.Lock()
 
 
@@ -77,15 +78,19 @@ def address(array: np.ndarray) -> int:
     return array.__array_interface__["data"][0]
 
 
+def _total(sizes: Sequence[int]) -> int:
+    return sum(_aligned(s) for s in sizes)
+
+
 def _aligned(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 class _Arena:
-    """One block of workspace, cut into aligned pieces: first measured, then handed out."""
+    """One block of workspace, handed out in aligned pieces."""
 
-    def __init__(self, sizes: Sequence[int]):
-        self.block = POOL.empty((sum(_aligned(s) for s in sizes) + ALIGNMENT,), np.uint8)
+    def __init__(self, size: int):
+        self.block = POOL.empty((size,), np.uint8)
         self.next = address(self.block)
 
     def piece(self, size: int) -> int:
@@ -96,11 +101,27 @@ class _Arena:
 
 @dataclass
 class Saved:
-    """What forward leaves for backward."""
+    """What forward leaves for backward.
 
-    rows: Rows
-    histories: tuple[np.ndarray, ...]  # every state after every step, [T, B, width]
-    kept: np.ndarray  # the kept buffers of all threads
+    histories: every state after every step, [T, B, width]. kept: the kept buffers of all threads, and a trailer of two
+    numbers: the threads that forward used, and whether backward has written over the buffers.
+    """
+
+    histories: tuple[np.ndarray, ...]
+    kept: np.ndarray
+    lengths: np.ndarray | None
+
+    @property
+    def trailer(self) -> np.ndarray:
+        return self.kept[-ALIGNMENT:].view(np.int64)
+
+    @property
+    def threads(self) -> int:
+        return int(self.trailer[0])
+
+    @property
+    def used(self) -> bool:
+        return bool(self.trailer[1])
 
 
 @dataclass
@@ -111,6 +132,12 @@ class Result:
     finals: tuple[np.ndarray, ...]
     recorded: dict[str, np.ndarray]
     saved: Saved | None
+
+
+def kept_bytes(layout: Layout, steps: int, batch: int) -> int:
+    """The size of the kept block, for any number of threads. Its last bytes are a trailer, see `Saved`."""
+    pieces = len(layout.kept_buffers()) * MOST_THREADS + 2
+    return sum(layout.kept_buffers().values()) * steps * batch + ALIGNMENT * pieces
 
 
 def _kept_sizes(layout: Layout, rows: Rows) -> list[list[int]]:
@@ -165,7 +192,8 @@ def forward(cell: Cell, params: Mapping[str, np.ndarray], x: np.ndarray, initial
     k = kernel(cell, sizes, dtype, "save" if save else "infer", record, True, lanes)
     layout = k.layout
     steps, batch = x.shape[:2]
-    rows = deal_rows(steps, batch, lengths, reverse, threads or team.available())
+    threads = min(threads or team.available(), MOST_THREADS)
+    rows = deal_rows(steps, batch, lengths, reverse, threads)
     histories = []
     for n, state in enumerate(cell.states):
         whole = save or n == 0 or steps < 2
@@ -180,11 +208,14 @@ def forward(cell: Cell, params: Mapping[str, np.ndarray], x: np.ndarray, initial
         shared |= {f"record:{name}": address(a) for name, a in recorded.items()}
         kept = _run_forward(k, shared, rows)
     else:
-        kept = POOL.empty((1,), np.uint8)
+        kept = POOL.empty((kept_bytes(layout, steps, batch),), np.uint8)
     finals = tuple(
         _final(history, start, lengths, reverse, steps) for history, start in zip(histories, initial, strict=True)
     )
-    return Result(histories[0], finals, recorded, Saved(rows, tuple(histories), kept) if save else None)
+    saved = Saved(tuple(histories), kept, lengths) if save else None
+    if saved is not None:
+        saved.trailer[:2] = threads, 0
+    return Result(histories[0], finals, recorded, saved)
 
 
 def _run_forward(k: Kernel, shared: dict[str, int], rows: Rows) -> np.ndarray:
@@ -193,10 +224,10 @@ def _run_forward(k: Kernel, shared: dict[str, int], rows: Rows) -> np.ndarray:
     tables = 8 * len(layout.user_arrays())
     packed = layout.packed_offsets[-1]
     widths = [len(i) for i in rows.index]
-    arena = _Arena([packed, *(s * n for n in widths for s in (tables, *buffers.values()))])
+    arena = _Arena(_total([packed, *(s * n for n in widths for s in (tables, *buffers.values()))]))
     shared["packed"] = arena.piece(packed)
     kept_sizes = _kept_sizes(layout, rows)
-    kept = _Arena([s for sizes in kept_sizes for s in sizes])
+    kept = _Arena(kept_bytes(layout, shared["steps"], shared["batch"]))
     own = []
     for t, n in enumerate(widths):
         values = _own(layout, rows, t)
@@ -237,11 +268,17 @@ class Gradients:
 def backward(cell: Cell, params: Mapping[str, np.ndarray], x: np.ndarray, initial: Sequence[np.ndarray],
              sizes: Mapping[str, int], saved: Saved, dy: np.ndarray, dfinals: Sequence[np.ndarray | None],
              reverse: bool = False, input_gradient: bool = True, lanes: int | None = None) -> Gradients:
-    """Backpropagation through time. It writes over what forward kept: `saved` serves once."""
+    """Backpropagation through time. It works in the memory that forward kept; a second time it runs forward again."""
+    if saved.used:
+        again = forward(cell, params, x, initial, sizes, saved.lengths, reverse, True, (), saved.threads, lanes)
+        assert again.saved is not None
+        saved = again.saved
+    saved.trailer[1] = 1
     dtype = x.dtype.name
     k = kernel(cell, sizes, dtype, "backward", (), input_gradient, lanes)
     layout = k.layout
     steps, batch = x.shape[:2]
+    rows = deal_rows(steps, batch, saved.lengths, reverse, saved.threads)
     carried = []
     for state, d in zip(cell.states, dfinals, strict=True):
         a = POOL.empty((batch, sizes[state.dim]), x.dtype)
@@ -249,7 +286,7 @@ def backward(cell: Cell, params: Mapping[str, np.ndarray], x: np.ndarray, initia
         carried.append(a)
     dx = None
     if input_gradient:
-        full = all(c.min(initial=0) == len(i) for c, i in zip(saved.rows.counts, saved.rows.index, strict=True))
+        full = all(c.min(initial=0) == len(i) for c, i in zip(rows.counts, rows.index, strict=True))
         dx = (POOL.empty if full and steps else POOL.zeros)(x.shape, x.dtype)
     gradients = {p.name: POOL.zeros(p.shape(sizes), x.dtype) for p in cell.parameters}
     if steps and batch:
@@ -258,12 +295,13 @@ def backward(cell: Cell, params: Mapping[str, np.ndarray], x: np.ndarray, initia
         if dx is not None and "dx" in layout.fields:
             shared["dx"] = address(dx)
         shared |= {f"carry:{s.name}": address(a) for s, a in zip(cell.states, carried, strict=True)}
-        _run_backward(k, shared, saved, gradients, x.dtype)
+        _run_backward(k, shared, rows, saved.kept, gradients, x.dtype)
     return Gradients(dx, tuple(carried), gradients)
 
 
-def _run_backward(k: Kernel, shared: dict[str, int], saved: Saved, gradients: dict[str, np.ndarray], dtype) -> None:
-    layout, rows, cell = k.layout, saved.rows, k.layout.cell
+def _run_backward(k: Kernel, shared: dict[str, int], rows: Rows, kept: np.ndarray, gradients: dict[str, np.ndarray],
+                  dtype: np.dtype) -> None:
+    layout, cell = k.layout, k.layout.cell
     buffers = layout.buffers()
     tables = 8 * len(layout.user_arrays())
     widths = [len(i) for i in rows.index]
@@ -278,13 +316,13 @@ def _run_backward(k: Kernel, shared: dict[str, int], saved: Saved, gradients: di
     packed = layout.packed_offsets[-1]
     gathered = [widest * n * b for n, b in zip(widths, blocks, strict=True)]
     sums = sum(layout.vectors(dim) for _, dim in vectors) * layout.vector_bytes
-    arena = _Arena([packed, *gathered, *(s * n for n in widths for s in (tables, *buffers.values()))])
+    arena = _Arena(_total([packed, *gathered, *(s * n for n in widths for s in (tables, *buffers.values()))]))
     shared["packed"] = arena.piece(packed)
     sums_block = POOL.zeros((len(widths), max(1, sums)), np.uint8)
     partial = {p.name: [gradients[p.name]] for p in matrices}
     for p in matrices:
         partial[p.name] += [POOL.zeros(gradients[p.name].shape, dtype) for _ in widths[1:]]
-    kept_address = address(saved.kept)
+    kept_address = address(kept)
     own = []
     for t, n in enumerate(widths):
         values = _own(layout, rows, t)

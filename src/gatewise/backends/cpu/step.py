@@ -212,10 +212,11 @@ class StepEmitter:
     def __init__(self, m: Module, layout: Layout):
         self.m, self.layout = m, layout
         self.functions = []
+        made: dict[tuple, ir.Function] = {}
         for k, geometry in enumerate(layout.geometries):
             for n, panels in enumerate(geometry.panels):
                 product = (
-                    emit_dispatch(m, layout, geometry, panels, f"product{k}_{n}", layout.frame)
+                    emit_dispatch(m, layout, geometry, panels, f"product{k}_{n}", layout.frame, made)
                     if geometry.chunks else None
                 )
                 epilogue = Epilogue(m, layout, geometry, panels, f"epilogue{k}_{n}").emit()

@@ -1,0 +1,10 @@
+"""Recurrent layers for torch: drop-ins for torch.nn's, and any cell."""
+
+from ..errors import require
+
+require("torch", "train", "gatewise.nn")
+
+from .layers import GRU, LSTM, RNN  # noqa: E402  (after the check, so that its message is what a user sees)
+from .recurrent import Recurrent  # noqa: E402
+
+__all__ = ["GRU", "LSTM", "RNN", "Recurrent"]

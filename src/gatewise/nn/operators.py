@@ -1,0 +1,148 @@
+"""The compiled kernels as torch operators: autograd and torch.compile see one node a layer and direction.
+
+`gatewise::recurrent` gives [y, a final a state, a recorded value each, the other states' histories, what is kept];
+`gatewise::recurrent_backward` gives [dx, a gradient a state, a gradient a parameter]. Backward works in the memory that
+forward kept; asked for a second time (retain_graph), it runs forward again first. A backward that is itself to be
+differentiated (create_graph) goes through the interpreter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from ..backends import interpret
+from ..backends.cpu import runner
+from ..backends.cpu.layout import Layout
+from ..backends.cpu.target import host
+from ..ir.cell import Cell
+from ..plan import plan
+
+_cells: dict[str, Cell] = {}
+
+
+def register(cell: Cell) -> str:
+    """Make a cell known to the operators; returns the name that they know it by."""
+    _cells[cell.key] = cell
+    return cell.key
+
+
+def _arrays(tensors: Sequence[torch.Tensor]) -> list[np.ndarray]:
+    return [t.detach().contiguous().numpy() for t in tensors]
+
+
+def _named(cell: Cell, params: Sequence) -> dict:
+    return {p.name: a for p, a in zip(cell.parameters, params, strict=True)}
+
+
+def _inputs(cell: Cell, x, states, params, lengths):
+    x_array = x.detach().contiguous().numpy()
+    named = _named(cell, _arrays(params))
+    initial = _arrays(states)
+    sizes = interpret.sizes_of(cell, x_array, named, initial)
+    return x_array, initial, named, sizes, None if lengths is None else lengths.numpy()
+
+
+def _forward(x, states, params, lengths, key, reverse, save, record):
+    cell = _cells[key]
+    x_array, initial, named, sizes, lengths_array = _inputs(cell, x, states, params, lengths)
+    result = runner.forward(cell, named, x_array, initial, sizes, lengths_array, reverse, save, tuple(record))
+    outputs = [result.y, *result.finals, *result.recorded.values()]
+    if save:
+        assert result.saved is not None
+        outputs += [*result.saved.histories[1:], result.saved.kept]
+    return [torch.from_numpy(a) for a in outputs]
+
+
+def _forward_shapes(x, states, params, lengths, key, reverse, save, record):
+    cell = _cells[key]
+    steps, batch, _ = x.shape
+    outputs = [x.new_empty((steps, batch, states[0].shape[1])), *(torch.empty_like(s) for s in states)]
+    sizes = interpret.sizes_of(cell, x, _named(cell, params), states)
+    named = dict(cell.named)
+    outputs += [x.new_empty((steps, batch, sizes[cell.graph.nodes[named[r]].dim])) for r in record]
+    if save:
+        outputs += [x.new_empty((steps, batch, s.shape[1])) for s in states[1:]]
+        layout = Layout(plan(cell, tuple(record)), sizes, host(), str(x.dtype).removeprefix("torch."), "save")
+        outputs.append(torch.empty((runner.kept_bytes(layout, steps, batch),), dtype=torch.uint8))
+    return outputs
+
+
+def _backward(dy, dfinals, x, states, params, histories, kept, lengths, key, reverse, input_gradient):
+    cell = _cells[key]
+    x_array, initial, named, sizes, lengths_array = _inputs(cell, x, states, params, lengths)
+    saved = runner.Saved(tuple(_arrays(histories)), kept.numpy(), lengths_array)
+    dy_array = np.zeros(histories[0].shape, x_array.dtype) if dy is None else _arrays([dy])[0]
+    given = [None if d is None else d.detach().numpy() for d in dfinals]
+    g = runner.backward(cell, named, x_array, initial, sizes, saved, dy_array, given, reverse, input_gradient)
+    dx = np.empty((0,), x_array.dtype) if g.x is None else g.x
+    return [torch.from_numpy(a) for a in (dx, *g.states, *(g.params[p.name] for p in cell.parameters))]
+
+
+def _backward_shapes(dy, dfinals, x, states, params, histories, kept, lengths, key, reverse, input_gradient):
+    dx = torch.empty_like(x, memory_format=torch.contiguous_format) if input_gradient else x.new_empty((0,))
+    return [dx, *(torch.empty_like(s, memory_format=torch.contiguous_format) for s in states),
+            *(torch.empty_like(p, memory_format=torch.contiguous_format) for p in params)]
+
+
+def _setup(ctx, inputs, output):
+    x, states, params, lengths, key, reverse, save, record = inputs
+    ctx.set_materialize_grads(False)
+    count = len(states)
+    ctx.facts = (count, len(params), len(record), key, reverse, lengths)
+    if not save:
+        return
+    histories = [output[0], *output[1 + count + len(record) : -1]]
+    ctx.save_for_backward(x, *states, *params, *histories, output[-1])
+
+
+def _gradients(ctx, grads):
+    states, params, recorded, key, reverse, lengths = ctx.facts
+    if not ctx.saved_tensors:
+        raise RuntimeError("gatewise::recurrent was called with save=False and cannot be differentiated")
+    if any(g is not None for g in grads[1 + states : 1 + states + recorded]):
+        raise RuntimeError("recorded values are for looking at: no gradient flows back through them")
+    x, *rest = ctx.saved_tensors
+    initial, weights = rest[:states], rest[states : states + params]
+    histories, kept = rest[states + params : -1], rest[-1]
+    dy, dfinals = grads[0], list(grads[1 : 1 + states])
+    wants_x = ctx.needs_input_grad[0]
+    if torch.is_grad_enabled():
+        dx, dstates, dparams = _differentiable(key, x, initial, weights, dy, dfinals, lengths, reverse)
+    else:
+        found = torch.ops.gatewise.recurrent_backward(
+            dy, dfinals, x, initial, weights, histories, kept, lengths, key, reverse, wants_x
+        )
+        dx, dstates, dparams = found[0], found[1 : 1 + states], found[1 + states :]
+    return dx if wants_x else None, dstates, dparams, None, None, None, None, [None] * recorded
+
+
+def _differentiable(key, x, initial, weights, dy, dfinals, lengths, reverse):
+    """The gradients as a graph of torch's own operations, for gradients of gradients: through the interpreter."""
+    cell = _cells[key]
+    inputs = [x, *initial, *weights]
+    fresh = [t if t.requires_grad else t.detach().requires_grad_() for t in inputs]
+    states = fresh[1 : 1 + len(initial)]
+    tape = interpret.forward(cell, _named(cell, fresh[1 + len(initial) :]), fresh[0], states, lengths, reverse)
+    pairs = [(o, g) for o, g in zip((tape.y, *tape.finals), (dy, *dfinals), strict=True) if g is not None]
+    found = torch.autograd.grad([o for o, _ in pairs], fresh, [g for _, g in pairs], create_graph=True, allow_unused=True)
+    found = [torch.zeros_like(t) if g is None else g for g, t in zip(found, fresh, strict=True)]
+    return found[0], found[1 : 1 + len(initial)], found[1 + len(initial) :]
+
+
+_library = torch.library.Library("gatewise", "DEF")
+_library.define(
+    "recurrent(Tensor x, Tensor[] states, Tensor[] params, Tensor? lengths, str cell, bool reverse, bool save, "
+    "str[] record) -> Tensor[]"
+)
+_library.define(
+    "recurrent_backward(Tensor? dy, Tensor?[] dfinals, Tensor x, Tensor[] states, Tensor[] params, Tensor[] histories, "
+    "Tensor kept, Tensor? lengths, str cell, bool reverse, bool input_gradient) -> Tensor[]"
+)
+_library.impl("recurrent", _forward, "CPU")
+_library.impl("recurrent_backward", _backward, "CPU")
+torch.library.register_fake("gatewise::recurrent", _forward_shapes, lib=_library)
+torch.library.register_fake("gatewise::recurrent_backward", _backward_shapes, lib=_library)
+torch.library.register_autograd("gatewise::recurrent", _gradients, setup_context=_setup, lib=_library)

@@ -1,0 +1,245 @@
+"""Layers for any cell."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from .. import cells
+from ..backends import interpret
+from ..cells.initialise import initialise
+from ..errors import GatewiseError
+from ..ir.cell import HIDDEN, INPUT, Cell
+from ..ir.trace import Recipe
+from .standard import run_fused, standard_of
+
+_COMPILED = (torch.float32, torch.float64)
+
+
+class Recurrent(nn.Module):
+    """A stack of recurrent layers of one cell.
+
+    Args:
+        cell: the name of a built-in cell, a recipe made with `@cell`, or a cell record.
+        input_size, hidden_size: units of the input and of the states.
+        num_layers: layers on top of one another. bidirectional: a second direction in each, outputs side by side.
+        bias: False leaves out the cell's biases. batch_first: x and y are [B, T, units].
+        dropout: probability, on the outputs of every layer but the last, in training.
+        sizes: further sizes that the cell names, such as proj_size.
+
+    Call with x [T, B, input_size], or [T, input_size] for one sequence, or a PackedSequence; optionally the initial
+    states, a tuple with one [num_layers * directions, B, width] a state (a tensor where the cell has one state), and
+    lengths [B]. Returns y [T, B, directions * width of the first state] and the final states, shaped as the initial
+    ones. Past its length a row keeps its states, gives zeros and passes no gradient.
+
+    Raises GatewiseError on shapes that do not fit.
+
+        >>> layer = Recurrent("peephole_lstm", 8, 16)
+        >>> y, (h, c) = layer(torch.zeros(5, 3, 8))
+        >>> y.shape, c.shape
+        (torch.Size([5, 3, 16]), torch.Size([1, 3, 16]))
+    """
+
+    def __init__(self, cell: str | Cell | Recipe, input_size: int, hidden_size: int, num_layers: int = 1,
+                 bias: bool = True, batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False,
+                 device: Any = None, dtype: torch.dtype | None = None, **sizes: int):
+        super().__init__()
+        for name, value in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers),
+                            *sizes.items()):
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise GatewiseError(f"{name} must be a whole number above 0, got {value!r}")
+        if not 0 <= dropout <= 1:
+            raise GatewiseError(f"dropout is a probability between 0 and 1, got {dropout!r}")
+        if dropout and num_layers == 1:
+            warnings.warn("dropout acts between layers and has no effect with num_layers=1", stacklevel=2)
+        self.cell = cells.get(cell)
+        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
+        self.bias, self.batch_first, self.dropout, self.bidirectional = bias, batch_first, float(dropout), bidirectional
+        self.sizes = {HIDDEN: hidden_size, **sizes}
+        self.cell.shapes({INPUT: input_size, **self.sizes})
+        unused = sorted(set(sizes) - set(self.cell.dims))
+        if unused:
+            raise GatewiseError(f"cell {self.cell.name!r} has no size {unused[0]!r}; it has {', '.join(self.cell.dims)}")
+        self.output_size = self.sizes[self.cell.output_dim] * self.directions
+        self._make_parameters(device, dtype)
+        self.reset_parameters()
+
+    @property
+    def directions(self) -> int:
+        return 2 if self.bidirectional else 1
+
+    def layer_sizes(self, layer: int) -> dict[str, int]:
+        """The sizes of one layer: the first reads x, the others the outputs below them."""
+        return {INPUT: self.input_size if layer == 0 else self.output_size, **self.sizes}
+
+    def _runs(self) -> Iterator[tuple[int, bool, str]]:
+        """Every layer and direction, with the ending of its parameters' names."""
+        for layer in range(self.num_layers):
+            for reverse in (False, True)[: self.directions]:
+                yield layer, reverse, f"_l{layer}{'_reverse' if reverse else ''}"
+
+    def _make_parameters(self, device: Any, dtype: torch.dtype | None) -> None:
+        for layer, _, ending in self._runs():
+            for p in self.cell.parameters:
+                if self.bias or not p.is_bias:
+                    shape = p.shape(self.layer_sizes(layer))
+                    self.register_parameter(p.name + ending, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
+
+    def reset_parameters(self) -> None:
+        """Start every parameter anew, each part by the initialiser that the cell names."""
+        for layer, _, ending in self._runs():
+            sizes = self.layer_sizes(layer)
+            for p in self.cell.parameters:
+                if self.bias or not p.is_bias:
+                    value = getattr(self, p.name + ending)
+                    with torch.no_grad():
+                        for part, start, stop in p.slices(sizes):
+                            initialise(part.init, value[start:stop], self.hidden_size)
+
+    def cell_parameters(self, layer: int, ending: str) -> list[Tensor]:
+        """The parameters of one layer and direction, in the cell's order."""
+        found = []
+        for p in self.cell.parameters:
+            if self.bias or not p.is_bias:
+                found.append(getattr(self, p.name + ending))
+            else:
+                reference = getattr(self, self.cell.parameters[0].name + ending)
+                found.append(reference.new_zeros(p.shape(self.layer_sizes(layer))))
+        return found
+
+    def forward(self, x: Tensor | PackedSequence, states: Any = None, lengths: Any = None) -> tuple[Any, Any]:
+        if isinstance(x, PackedSequence):
+            return self._forward_packed(x, states, lengths)
+        single = x.dim() == 2
+        if x.dim() not in (2, 3):
+            raise GatewiseError(f"x must be [T, B, {self.input_size}] or [T, {self.input_size}], got {list(x.shape)}")
+        if x.shape[-1] != self.input_size:
+            raise GatewiseError(f"x has {x.shape[-1]} features, this layer was built for {self.input_size}")
+        if single:
+            x = x.unsqueeze(1)
+        elif self.batch_first:
+            x = x.transpose(0, 1)
+        initial = self._initial(x, self._as_tuple(states), single)
+        y, finals = self._run(x, initial, self._lengths(lengths, x))
+        if single:
+            y, finals = y.squeeze(1), tuple(f.squeeze(1) for f in finals)
+        elif self.batch_first:
+            y = y.transpose(0, 1)
+        return y, self._as_given(finals)
+
+    def _as_tuple(self, states: Any) -> tuple[Tensor, ...] | None:
+        if states is None:
+            return None
+        return (states,) if isinstance(states, Tensor) else tuple(states)
+
+    def _as_given(self, finals: tuple[Tensor, ...]) -> Any:
+        return finals
+
+    def _initial(self, x: Tensor, states: tuple[Tensor, ...] | None, single: bool) -> list[Tensor]:
+        count, batch = self.num_layers * self.directions, x.shape[1]
+        shapes = [(count, batch, self.sizes[s.dim]) for s in self.cell.states]
+        if states is None:
+            return [x.new_zeros(shape) for shape in shapes]
+        if len(states) != len(shapes):
+            names = ", ".join(s.name for s in self.cell.states)
+            raise GatewiseError(f"cell {self.cell.name!r} has the states {names}; {len(states)} were given")
+        if single:
+            states = tuple(s.unsqueeze(1) if s.dim() == 2 else s for s in states)
+        for s, value, shape in zip(self.cell.states, states, shapes, strict=True):
+            if tuple(value.shape) != shape:
+                raise GatewiseError(f"state {s.name!r} must be {list(shape)}, got {list(value.shape)}")
+        return list(states)
+
+    def _lengths(self, lengths: Any, x: Tensor) -> Tensor | None:
+        if lengths is None:
+            return None
+        lengths = torch.as_tensor(lengths, dtype=torch.int64, device="cpu")
+        if tuple(lengths.shape) != (x.shape[1],):
+            raise GatewiseError(f"lengths must be [{x.shape[1]}], one a sequence, got {list(lengths.shape)}")
+        if not torch.compiler.is_compiling() and len(lengths):
+            low, high = int(lengths.min()), int(lengths.max())
+            if low < 0 or high > x.shape[0]:
+                raise GatewiseError(f"lengths must lie between 0 and {x.shape[0]}, the steps of x; got {low} to {high}")
+        return lengths
+
+    def _run(self, x: Tensor, initial: Sequence[Tensor], lengths: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """All layers and directions: x [T, B, I]."""
+        finals: list[tuple[Tensor, ...]] = []
+        outputs: list[Tensor] = []
+        for n, (layer, reverse, ending) in enumerate(self._runs()):
+            if layer and not reverse:
+                x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
+                outputs = []
+                if self.dropout and self.training:
+                    x = nn.functional.dropout(x, self.dropout)
+            states = [s[n] for s in initial]
+            y, final = run_direction(self.cell, x, states, self.cell_parameters(layer, ending), lengths, reverse)
+            outputs.append(y)
+            finals.append(final)
+        y = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
+        if len(finals) == 1:
+            return y, tuple(f[None] for f in finals[0])
+        return y, tuple(torch.stack(column) for column in zip(*finals, strict=True))
+
+    def _forward_packed(self, x: PackedSequence, states: Any, lengths: Any) -> tuple[PackedSequence, Any]:
+        if lengths is not None:
+            raise GatewiseError("a PackedSequence carries its lengths; do not give lengths as well")
+        padded, counts = torch._VF._pad_packed_sequence(x.data, x.batch_sizes, False, 0.0, len(x.batch_sizes))
+        given = self._as_tuple(states)
+        if given is not None and x.sorted_indices is not None:
+            given = tuple(s.index_select(1, x.sorted_indices) for s in given)
+        y, finals = self._run(padded, self._initial(padded, given, False), counts)
+        data, _ = torch._VF._pack_padded_sequence(y, counts, False)
+        if x.unsorted_indices is not None:
+            finals = tuple(f.index_select(1, x.unsorted_indices) for f in finals)
+        return PackedSequence(data, x.batch_sizes, x.sorted_indices, x.unsorted_indices), self._as_given(finals)
+
+    def extra_repr(self) -> str:
+        shown = [repr(self.cell.name), str(self.input_size), str(self.hidden_size)]
+        defaults = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
+        shown += [f"{n}={getattr(self, n)}" for n, d in defaults.items() if getattr(self, n) != d]
+        shown += [f"{n}={v}" for n, v in self.sizes.items() if n != HIDDEN]
+        return ", ".join(shown)
+
+
+_has_compiler: bool | None = None
+
+
+def has_compiler() -> bool:
+    """Whether kernels can be compiled here; says once what to install where they cannot."""
+    global _has_compiler
+    if _has_compiler is None:
+        _has_compiler = importlib.util.find_spec("llvmlite") is not None
+        if not _has_compiler:
+            warnings.warn("llvmlite is not installed, so cells run in the interpreter, many times slower: "
+                          "pip install 'gatewise[jit]'", stacklevel=3)
+    return _has_compiler
+
+
+def run_direction(cell: Cell, x: Tensor, states: Sequence[Tensor], params: Sequence[Tensor], lengths: Tensor | None,
+                  reverse: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """One layer and direction, by the best means for where the tensors are: our kernels on a CPU in float32 and
+    float64, torch's fused layer elsewhere for its own cells, and the interpreter for all else."""
+    if x.device.type == "cpu" and x.dtype in _COMPILED and has_compiler():
+        from . import operators
+
+        if any(t.dtype != x.dtype for t in (*states, *params)):
+            raise GatewiseError(f"x is {x.dtype}, but a state or parameter is not; use layer.to({x.dtype})")
+        tensors = (x, *states, *params)
+        save = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+        found = torch.ops.gatewise.recurrent(
+            x, list(states), list(params), lengths, operators.register(cell), reverse, save, []
+        )
+        return found[0], tuple(found[1 : 1 + len(states)])
+    standard = standard_of(cell) if x.device.type != "cpu" else None
+    if standard is not None:
+        return run_fused(standard, x, states, params, lengths, reverse)
+    named = {p.name: value for p, value in zip(cell.parameters, params, strict=True)}
+    tape = interpret.forward(cell, named, x, states, lengths, reverse)
+    return tape.y, tape.finals

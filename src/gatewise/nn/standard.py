@@ -1,0 +1,108 @@
+"""The cells that torch has too: their weights in torch's form and in ours, and torch's own fused layers.
+
+torch keeps two biases, one for the input's product and one for the state's; a cell has one bias a linear map. The
+correspondence is by name, in the order in which both stack their gates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from .. import cells
+from ..ir.cell import Cell
+
+
+@dataclass(frozen=True)
+class Standard:
+    """A torch.nn layer with the same equations. `function`: its name in torch._VF."""
+
+    cell: str
+    function: str
+    gates: int
+    split_bias: bool = False  # the candidate's two biases stay apart (GRU: the reset gate acts between them)
+
+    def from_torch(self, weights: Sequence[torch.Tensor], hidden_size: int) -> list[torch.Tensor]:
+        """[weight_ih, weight_hh, bias_ih, bias_hh(, weight_hr)] as the cell's parameters, in the cell's order."""
+        weight_ih, weight_hh, *rest = weights
+        if len(rest) >= 2:
+            bias_ih, bias_hh, *rest = rest
+            cut = 2 * hidden_size if self.split_bias else len(bias_ih)
+            bias = bias_ih[:cut] + bias_hh[:cut]
+            if self.split_bias:
+                bias = torch.cat((bias, bias_ih[cut:], bias_hh[cut:]))
+        else:
+            bias = weight_ih.new_zeros((self.gates + self.split_bias) * hidden_size)
+        return [weight_ih, weight_hh, bias, *rest]
+
+    def to_torch(self, params: Sequence[torch.Tensor], hidden_size: int) -> list[torch.Tensor]:
+        """The cell's parameters as torch's fused layers take them."""
+        weight_ih, weight_hh, bias, *rest = params
+        cut = 2 * hidden_size if self.split_bias else len(bias)
+        bias_ih, bias_hh = bias, torch.zeros_like(bias)
+        if self.split_bias:
+            bias_ih = bias[: 3 * hidden_size]
+            bias_hh = torch.cat((torch.zeros_like(bias[:cut]), bias[3 * hidden_size :]))
+        return [weight_ih, weight_hh, bias_ih, bias_hh, *rest]
+
+
+STANDARD = {
+    s.cell: s
+    for s in (
+        Standard("lstm", "lstm", 4),
+        Standard("projected_lstm", "lstm", 4),
+        Standard("gru", "gru", 3, split_bias=True),
+        Standard("rnn", "rnn_tanh", 1),
+        Standard("rnn_relu", "rnn_relu", 1),
+    )
+}
+
+
+def standard_of(cell: Cell) -> Standard | None:
+    """The torch layer with this cell's equations, if there is one."""
+    return next((s for name, s in STANDARD.items() if cells.get(name).key == cell.key), None)
+
+
+def run_fused(standard: Standard, x: torch.Tensor, states: Sequence[torch.Tensor], params: Sequence[torch.Tensor],
+              lengths: torch.Tensor | None, reverse: bool) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+    """One layer and direction by torch's own fused layer: x [T, B, input], states [B, width] each."""
+    if reverse:
+        x = _reversed(x, lengths)
+    weights = standard.to_torch(params, states[-1].shape[-1])
+    hidden = tuple(s[None] for s in states)
+    function = getattr(torch._VF, standard.function)
+    hx = hidden if standard.function == "lstm" else hidden[0]
+    if lengths is None:
+        y, *finals = function(x, hx, weights, True, 1, 0.0, torch.is_grad_enabled(), False, False)
+    else:
+        y, finals = _run_packed(function, x, hx, weights, lengths)
+    if reverse:
+        y = _reversed(y, lengths)
+    return y, tuple(f[0] for f in finals)
+
+
+def _run_packed(function, x, hx, weights, lengths):
+    """A ragged batch: rows without steps keep their state, which torch's packing does not allow, so they stay out."""
+    order = torch.argsort(lengths, descending=True, stable=True)
+    order = order[lengths[order] > 0]
+    place = order.to(x.device)
+    pick = [h[:, place] for h in (hx if isinstance(hx, tuple) else (hx,))]
+    data, sizes = torch._VF._pack_padded_sequence(x[:, place], lengths[order].cpu(), False)
+    hidden = tuple(pick) if isinstance(hx, tuple) else pick[0]
+    packed, *finals = function(data, sizes, hidden, weights, True, 1, 0.0, torch.is_grad_enabled(), False)
+    padded, _ = torch._VF._pad_packed_sequence(packed, sizes, False, 0.0, x.shape[0])
+    y = padded.new_zeros((x.shape[0], x.shape[1], padded.shape[2])).index_copy(1, place, padded)
+    olds = hx if isinstance(hx, tuple) else (hx,)
+    return y, [old.index_copy(1, place, f) for old, f in zip(olds, finals, strict=True)]
+
+
+def _reversed(x: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
+    """Every row's own steps in reverse; what is past its length stays."""
+    if lengths is None:
+        return x.flip(0)
+    time = torch.arange(x.shape[0], device=x.device)[:, None]
+    length = lengths.to(x.device)[None, :]
+    index = torch.where(time < length, length - 1 - time, time)
+    return x.gather(0, index[..., None].expand_as(x))
