@@ -11,8 +11,8 @@ from typing import Any
 
 from ..ir.cell import Cell
 from ..ir.graph import Graph
+from ..ir.namespaces import namespace_of
 from ..ir.ops import OPS
-from .namespaces import namespace_of
 
 Array = Any
 

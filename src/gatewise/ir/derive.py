@@ -8,9 +8,9 @@ figure of reverse mode.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from .graph import SCALAR, Builder, Graph, GraphError, Node, Symbol
+from .graph import SCALAR, Builder, Graph, GraphError, Symbol, pruned
 from .ops import OPS
 
 INPUT_GRADIENT = "input"
@@ -100,21 +100,11 @@ def reverse(forward: Graph) -> Backward:
             args = [b.symbol(a) for a in node.args]
             for a, ga in zip(node.args, rule(b.symbol(index), *args, g), strict=True):
                 accumulate(a, ga)
-    return _pruned(b.nodes, len(forward.nodes), results, outers, vectors)
-
-
-def _pruned(nodes: list[Node], forward_count: int, results: dict[str, int], outers, vectors) -> Backward:
-    """The same record without the nodes that nothing needs; forward nodes keep their positions."""
     roots = [*results.values(), *(o.cotangent for o in outers), *(v.cotangent for v in vectors)]
-    used = Graph(tuple(nodes), ()).reachable(roots)
-    keep = [i for i in range(len(nodes)) if i < forward_count or i in used]
-    place = {old: new for new, old in enumerate(keep)}
-    kept = tuple(
-        Node(n.op, tuple(place[a] for a in n.args), n.dim, n.attr) for n in (nodes[i] for i in keep)
-    )
+    nodes, place = pruned(b.nodes, roots, always=len(forward.nodes))
     return Backward(
-        Graph(kept, tuple((name, place[i]) for name, i in results.items())),
-        forward_count,
-        tuple(Outer(o.parameter, o.part, place[o.source], place[o.cotangent]) for o in outers),
-        tuple(VectorGradient(v.parameter, v.part, place[v.cotangent]) for v in vectors),
+        Graph(nodes, tuple((name, place[i]) for name, i in results.items())),
+        len(forward.nodes),
+        tuple(replace(o, source=place[o.source], cotangent=place[o.cotangent]) for o in outers),
+        tuple(replace(v, cotangent=place[v.cotangent]) for v in vectors),
     )

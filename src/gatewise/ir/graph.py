@@ -7,7 +7,7 @@ Every value of a step is a row of units for each sequence of the batch, [B, dim]
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +50,15 @@ class Graph:
             if i not in stop:
                 todo.extend(self.nodes[i].args)
         return seen
+
+
+def pruned(nodes: Sequence[Node], roots: Iterable[int], always: int = 0) -> tuple[tuple[Node, ...], dict[int, int]]:
+    """The nodes that `roots` need, and the first `always` in any case; and where each of them went."""
+    used = Graph(tuple(nodes), ()).reachable(roots)
+    keep = [i for i in range(len(nodes)) if i < always or i in used]
+    place = {old: new for new, old in enumerate(keep)}
+    kept = (nodes[i] for i in keep)
+    return tuple(Node(n.op, tuple(place[a] for a in n.args), n.dim, n.attr) for n in kept), place
 
 
 def elementwise_dim(dims: Iterable[str], what: str) -> str:
@@ -113,7 +122,7 @@ class Builder:
 def _fold(name: str, values) -> float:
     import numpy as np
 
-    from ..backends.namespaces import NUMPY
+    from .namespaces import NUMPY
 
     meaning = OPS[name].meaning
     assert meaning is not None

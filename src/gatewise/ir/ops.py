@@ -3,7 +3,7 @@
 This file is the definition of the language. The interpreter calls `meaning` on arrays, reverse mode calls
 `derivative` on symbols, the planner reads `cost`, the verifier reads `arity` and `shape`, and the tests sample `domain`.
 
-A meaning takes a namespace `xp` (NumPy's or torch's, see `backends/namespaces.py`) and then the arguments.
+A meaning takes a namespace `xp` (NumPy's or torch's, see `namespaces.py beside it`) and then the arguments.
 A derivative takes the answer and the arguments first and the incoming gradient last, and returns one gradient an
 argument (None where there is none). It may use any op, because its arguments are symbols with operators.
 """

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .cell import HIDDEN, INPUT, Cell, CellError, Parameter, Part, State
-from .graph import Builder, Graph, GraphError, Symbol
+from .graph import Builder, Graph, GraphError, Symbol, pruned
 
 _active = threading.local()
 
@@ -104,14 +104,17 @@ class _Tracer:
             )
         for state, new in zip(states, news, strict=True):
             self.named.setdefault(state.name, new.index)
+        roots = [n.index for n in news] + list(self.named.values())
+        given = [x.index, *(old.index for old in olds)]
+        nodes, place = pruned(self.builder.nodes, roots + given)
         return Cell(
             name=recipe.__name__,
             states=states,
             parameters=tuple(
                 Parameter(n, tuple(parts), self.in_dims[n], n in self.biases) for n, parts in self.parameters.items()
             ),
-            graph=Graph(tuple(self.builder.nodes), tuple((s.name, n.index) for s, n in zip(states, news, strict=True))),
-            named=tuple(self.named.items()),
+            graph=Graph(nodes, tuple((s.name, place[n.index]) for s, n in zip(states, news, strict=True))),
+            named=tuple((name, place[i]) for name, i in self.named.items()),
             hyper=tuple(hyper.items()),
             doc=recipe.__doc__,
             paper=recipe.paper,

@@ -17,7 +17,10 @@ from ..ir.graph import SCALAR as ONE
 from ..ir.graph import Graph, Node
 from ..ir.ops import LEAF, OPS
 from .places import CARRY, DX, GRADIENT, INPUT, NEW, OLD, PANEL, RECORD, ROWS, SCALAR, Place
-from .schedule import RECOMPUTE, Schedule, Scheduler, recompute_cost
+from .schedule import Schedule, Scheduler, recompute_cost
+
+
+KEEP = 28  # additions that backward rather spends than have a row of units kept for every step
 
 
 @dataclass(frozen=True)
@@ -76,16 +79,27 @@ def needed_by_backward(record: Backward, roots: list[int]) -> list[int]:
 
 def choose_saved(cell: Cell, needed: list[int], at_hand: dict[int, Place]) -> list[int]:
     """Of the values that backward needs, those that must be kept: neither at hand nor cheap to compute again."""
+    nodes = cell.graph.nodes
     have: dict[int, object] = dict(at_hand)
-    saved = []
+    numbers = {i: True for i, n in enumerate(nodes) if n.dim == ONE}  # one a row: kept for next to nothing
+    saved: set[int] = set()
     for i in needed:
-        op = OPS[cell.graph.nodes[i].op]
-        if i in have or op.shape == LEAF:
+        if i in have or nodes[i].dim == ONE or OPS[nodes[i].op].shape == LEAF:
             continue
-        if recompute_cost(cell.graph, i, have) > RECOMPUTE:
+        if recompute_cost(cell.graph, i, {**numbers, **have}, KEEP) > KEEP:
             have[i] = True
-            saved.append(i)
-    return saved
+            saved.add(i)
+    for i in cell.graph.reachable(needed, stop=frozenset(have)):
+        if nodes[i].dim == ONE and OPS[nodes[i].op].shape != LEAF and _is_read(cell, i, needed, have):
+            saved.add(i)
+    return sorted(saved)
+
+
+def _is_read(cell: Cell, number: int, needed: list[int], have: dict[int, object]) -> bool:
+    """Whether a number a row is read by backward, or by a row of units that backward computes again."""
+    nodes = cell.graph.nodes
+    again = cell.graph.reachable([i for i in needed if nodes[i].dim != ONE], stop=frozenset(have))
+    return number in needed or any(number in nodes[i].args for i in again if i not in have and nodes[i].dim != ONE)
 
 
 @lru_cache(maxsize=256)

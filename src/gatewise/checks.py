@@ -1,0 +1,156 @@
+"""Is a cell right? Numeric gradients and the comparison of backends, for the library's tests and for a cell of your own.
+
+    check_cell(my_cell())    raises CheckFailed, naming the value that is wrong, if a gradient or the kernels are
+
+The gradients of the interpreter are compared with central differences in random directions, in float64; the compiled
+kernels with the interpreter. A whole sequence is run: several rows of different lengths, in both directions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .backends import interpret
+from .errors import GatewiseError
+from .ir.cell import HIDDEN, INPUT, Cell
+
+
+class CheckFailed(GatewiseError):
+    """A gradient or a kernel disagrees with the definition."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A cell with random parameters, inputs and gradients of its outputs."""
+
+    cell: Cell
+    sizes: dict[str, int]
+    params: dict[str, np.ndarray]
+    x: np.ndarray
+    states: tuple[np.ndarray, ...]
+    lengths: np.ndarray | None
+    reverse: bool
+    dy: np.ndarray
+    dfinals: tuple[np.ndarray, ...]
+
+    def inputs(self) -> dict[str, np.ndarray]:
+        """Everything that has a gradient, by name."""
+        states = {f"initial {s.name}": v for s, v in zip(self.cell.states, self.states, strict=True)}
+        return {"x": self.x, **states, **self.params}
+
+    def with_inputs(self, inputs: Mapping[str, np.ndarray]) -> Case:
+        states = tuple(inputs[f"initial {s.name}"] for s in self.cell.states)
+        return replace(self, x=inputs["x"], states=states, params={n: inputs[n] for n in self.params})
+
+    def astype(self, dtype: str) -> Case:
+        def cast(a: np.ndarray) -> np.ndarray:
+            return np.ascontiguousarray(a, dtype)
+
+        return replace(
+            self, params={n: cast(a) for n, a in self.params.items()}, x=cast(self.x), dy=cast(self.dy),
+            states=tuple(map(cast, self.states)), dfinals=tuple(map(cast, self.dfinals)),
+        )
+
+
+def random_case(cell: Cell, steps: int = 5, batch: int = 4, input_size: int = 3, hidden_size: int = 6,
+                ragged: bool = False, reverse: bool = False, seed: int = 0, scale: float = 0.4, **sizes: int) -> Case:
+    """A case in float64. Sizes that the cell names and that are not given are hidden_size - 1."""
+    rng = np.random.default_rng(seed)
+    numbers = {d: sizes.get(d, max(1, hidden_size - 1)) for d in cell.dims} | {INPUT: input_size, HIDDEN: hidden_size}
+    params = {n: rng.standard_normal(shape) * scale for n, shape in cell.shapes(numbers).items()}
+    states = tuple(rng.standard_normal((batch, numbers[s.dim])) for s in cell.states)
+    lengths = None
+    if ragged:
+        lengths = rng.integers(0, steps + 1, batch)
+        lengths[0] = steps
+    return Case(
+        cell, numbers, params, rng.standard_normal((steps, batch, input_size)), states, lengths, reverse,
+        rng.standard_normal((steps, batch, numbers[cell.output_dim])), tuple(rng.standard_normal(s.shape) for s in states),
+    )
+
+
+Outcome = dict[str, np.ndarray]
+
+
+def interpreted(case: Case) -> Outcome:
+    """Outputs and gradients by the interpreter, by name."""
+    c = case
+    tape = interpret.forward(c.cell, c.params, c.x, c.states, c.lengths, c.reverse)
+    g = interpret.backward(c.cell, c.params, c.x, tape, c.dy, c.dfinals, c.lengths, c.reverse)
+    return _outcome(case, tape.y, tape.finals, g)
+
+
+def compiled(case: Case, lanes: int | None = None, threads: int = 1) -> Outcome:
+    """The same by the compiled kernels, at a vector width and with a number of threads."""
+    from .backends.cpu import runner
+
+    c = case
+    result = runner.forward(c.cell, c.params, c.x, c.states, c.sizes, c.lengths, c.reverse, True, (), threads, lanes)
+    assert result.saved is not None
+    g = runner.backward(c.cell, c.params, c.x, c.states, c.sizes, result.saved, c.dy, c.dfinals, c.reverse, True, lanes)
+    return _outcome(case, result.y, result.finals, g)
+
+
+def _outcome(case: Case, y, finals, g) -> Outcome:
+    names = [s.name for s in case.cell.states]
+    result = {"y": y, "d x": g.x}
+    result |= {f"final {n}": f for n, f in zip(names, finals, strict=True)}
+    result |= {f"d initial {n}": d for n, d in zip(names, g.states, strict=True)}
+    return result | {f"d {n}": d for n, d in g.params.items()}
+
+
+def loss(case: Case) -> float:
+    """The random projection of the outputs whose gradients dy and dfinals are."""
+    tape = interpret.forward(case.cell, case.params, case.x, case.states, case.lengths, case.reverse)
+    return float((tape.y * case.dy).sum() + sum((f * d).sum() for f, d in zip(tape.finals, case.dfinals, strict=True)))
+
+
+def numeric_slope(case: Case, name: str, direction: np.ndarray, step: float = 1e-5) -> float:
+    """The slope of the loss along a direction of one input, by central differences of the fourth order."""
+
+    def at(factor: float) -> float:
+        inputs = case.inputs()
+        return loss(case.with_inputs({**inputs, name: inputs[name] + factor * step * direction}))
+
+    return (8 * (at(1) - at(-1)) - (at(2) - at(-2))) / (12 * step)
+
+
+def compare_with_numeric(case: Case, outcome: Outcome, tolerance: float = 1e-6, seed: int = 1) -> None:
+    """Raise CheckFailed unless every gradient gives the slopes that differences give."""
+    rng = np.random.default_rng(seed)
+    for name, value in case.inputs().items():
+        for _ in range(2):
+            direction = rng.standard_normal(value.shape)
+            numeric = numeric_slope(case, name, direction)
+            exact = float((outcome[f"d {name}"] * direction).sum())
+            scale = max(abs(numeric), float(np.linalg.norm(outcome[f"d {name}"])), 1e-3)
+            if not abs(exact - numeric) <= tolerance * scale:
+                raise CheckFailed(
+                    f"cell {case.cell.name!r}: the gradient of {name} has slope {exact:.9g}, differences give {numeric:.9g}"
+                )
+
+
+def compare(case: Case, got: Outcome, expected: Outcome, tolerance: float) -> None:
+    """Raise CheckFailed unless two outcomes agree, each value relative to its largest number."""
+    for name, value in expected.items():
+        scale = max(float(np.abs(value).max(initial=0.0)), 1e-2)
+        error = float(np.abs(got[name] - value).max(initial=0.0)) / scale
+        if not error <= tolerance:
+            raise CheckFailed(f"cell {case.cell.name!r}: {name} is off by {error:.3g} of its largest value")
+
+
+TOLERANCE = {"float32": 2e-5, "float64": 1e-11}  # about 200 roundings of the largest value
+
+
+def check_cell(cell: Cell, backend: Callable[[Case], Outcome] | None = compiled) -> None:
+    """Raise CheckFailed if the cell's gradients are wrong, or the kernels compute something else than its equations."""
+    for ragged in (False, True):
+        for reverse in (False, True):
+            case = random_case(cell, ragged=ragged, reverse=reverse)
+            expected = interpreted(case)
+            compare_with_numeric(case, expected)
+            if backend is not None:
+                compare(case, backend(case), expected, TOLERANCE["float64"])
