@@ -75,7 +75,7 @@ class LSTM(_TorchLayer):
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
                  batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, proj_size: int = 0,
                  device: Any = None, dtype: torch.dtype | None = None):
-        if not 0 <= proj_size < hidden_size:
+        if proj_size and not 0 < proj_size < hidden_size:
             raise GatewiseError(f"proj_size must be 0 or smaller than hidden_size {hidden_size}, got {proj_size}")
         extra = {"proj_size": proj_size} if proj_size else {}
         super().__init__("projected_lstm" if proj_size else "lstm", input_size, hidden_size, num_layers, bias,

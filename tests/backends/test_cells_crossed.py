@@ -1,0 +1,83 @@
+"""Every cell, crossed: numeric gradients, interpreter, compiled kernels at every width, dtype, direction, raggedness.
+
+One list, `cells.names()`: a new cell gets every test.
+"""
+
+import numpy as np
+import pytest
+
+from gatewise import cells, checks
+from gatewise.backends.cpu.target import WIDTHS, host
+from gatewise.errors import GatewiseError
+
+
+def widths():
+    found = []
+    for w in WIDTHS:
+        try:
+            found.append(host(w).lanes)
+        except GatewiseError:
+            continue
+    return found
+
+
+SHAPES = [  # steps, batch, input, hidden: a step alone, tails of every kind, more rows than a tile, more than a panel
+    (1, 2, 1, 3),
+    (2, 7, 5, 16),
+    (5, 13, 17, 37),
+]
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+@pytest.mark.parametrize("ragged", [False, True], ids=["full", "ragged"])
+@pytest.mark.parametrize("name", cells.names())
+def test_gradients_agree_with_differences(name, ragged, reverse):
+    for steps in (1, 2, 5):
+        case = checks.random_case(cells.get(name), steps=steps, ragged=ragged, reverse=reverse)
+        checks.compare_with_numeric(case, checks.interpreted(case))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", cells.names())
+def test_kernels_agree_with_the_interpreter(name, dtype):
+    for steps, batch, inputs, hidden in SHAPES:
+        for ragged, reverse in ((False, False), (True, True), (True, False)):
+            case = checks.random_case(cells.get(name), steps, batch, inputs, hidden, ragged, reverse, proj_size=7)
+            expected = checks.interpreted(case)
+            got = checks.compiled(case.astype(dtype), threads=2)
+            checks.compare(case, got, expected, checks.TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("lanes", widths())
+@pytest.mark.parametrize("name", cells.names())
+def test_every_vector_width_computes_the_same(name, lanes):
+    case = checks.random_case(cells.get(name), 3, 5, 6, 19, ragged=True, proj_size=5)
+    checks.compare(case, checks.compiled(case.astype("float32"), lanes), checks.interpreted(case), checks.TOLERANCE["float32"])
+
+
+def test_a_rule_that_is_wrong_by_a_thousandth_is_found(monkeypatch):
+    from gatewise.ir import ops
+
+    right = ops.OPS["tanh"]
+    wrong = ops.Op(right.name, 1, right.shape, right.meaning, lambda y, a, g: (g * (1.0 - y * y) * 1.001,), right.cost)
+    monkeypatch.setitem(ops.OPS, "tanh", wrong)
+    cell = cells.lstm.lstm()  # traced and derived anew
+    with pytest.raises(checks.CheckFailed, match="the gradient of"):
+        checks.check_cell(cell, backend=None)
+
+
+def test_a_backend_that_returns_zeros_is_found():
+    def zeros(case):
+        return {n: np.zeros_like(v) for n, v in checks.interpreted(case).items()}
+
+    with pytest.raises(checks.CheckFailed, match="y is off by"):
+        checks.check_cell(cells.get("gru"), backend=zeros)
+
+
+def test_a_backend_with_one_wrong_gradient_is_found():
+    def wrong(case):
+        outcome = checks.compiled(case)
+        return {**outcome, "d bias": outcome["d bias"] * 1.001}
+
+    with pytest.raises(checks.CheckFailed, match="d bias is off"):
+        checks.check_cell(cells.get("gru"), backend=wrong)
