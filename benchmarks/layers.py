@@ -79,10 +79,13 @@ def row(name: str, shape: tuple[int, int, int, int], dtype: torch.dtype, count: 
     dy = torch.randn(steps, batch, ours.output_size, dtype=dtype)
     times = rounds(
         {
-            "ours": training_step(ours, learned, dy), "theirs": training_step(theirs, learned, dy),
-            "ours_inference": inference(ours, x), "theirs_inference": inference(theirs, x),
+            "ours": training_step(ours, learned, dy),
+            "theirs": training_step(theirs, learned, dy),
+            "ours_inference": inference(ours, x),
+            "theirs_inference": inference(theirs, x),
         },
-        count, seconds,
+        count,
+        seconds,
     )
     median = {k: statistics.median(v) for k, v in times.items()}
     ratio = statistics.median(b / a for a, b in zip(times["ours"], times["theirs"], strict=True))
@@ -108,7 +111,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.dtype}; medians of {options.rounds} rounds")
+    print(
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.dtype}; medians of {options.rounds} rounds"
+    )
     print("| cell | T, B, I, H | train ms | GF/s | torch.nn | its train ms | ratio | infer ms | its infer ms | ratio |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     for name in options.cells.split(","):

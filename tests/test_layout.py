@@ -8,8 +8,23 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "gatewise"
 
 ORDER = [  # each room may use the ones before it
-    "errors", "_version", "ir", "cells", "plan", "backends", "checks", "nn", "tensorfile", "modelfile", "data", "training",
-    "runtime", "tasks", "demo", "cli", "__main__",
+    "errors",
+    "_version",
+    "ir",
+    "cells",
+    "plan",
+    "backends",
+    "checks",
+    "nn",
+    "tensorfile",
+    "modelfile",
+    "data",
+    "training",
+    "runtime",
+    "tasks",
+    "demo",
+    "cli",
+    "__main__",
 ]
 
 

@@ -50,13 +50,27 @@ class Case:
             return np.ascontiguousarray(a, dtype)
 
         return replace(
-            self, params={n: cast(a) for n, a in self.params.items()}, x=cast(self.x), dy=cast(self.dy),
-            states=tuple(map(cast, self.states)), dfinals=tuple(map(cast, self.dfinals)),
+            self,
+            params={n: cast(a) for n, a in self.params.items()},
+            x=cast(self.x),
+            dy=cast(self.dy),
+            states=tuple(map(cast, self.states)),
+            dfinals=tuple(map(cast, self.dfinals)),
         )
 
 
-def random_case(cell: Cell, steps: int = 5, batch: int = 4, input_size: int = 3, hidden_size: int = 6,
-                ragged: bool = False, reverse: bool = False, seed: int = 0, scale: float = 0.4, **sizes: int) -> Case:
+def random_case(
+    cell: Cell,
+    steps: int = 5,
+    batch: int = 4,
+    input_size: int = 3,
+    hidden_size: int = 6,
+    ragged: bool = False,
+    reverse: bool = False,
+    seed: int = 0,
+    scale: float = 0.4,
+    **sizes: int,
+) -> Case:
     """A case in float64. Sizes that the cell names and that are not given are hidden_size - 1."""
     rng = np.random.default_rng(seed)
     numbers = {d: sizes.get(d, max(1, hidden_size - 1)) for d in cell.dims} | {INPUT: input_size, HIDDEN: hidden_size}
@@ -67,8 +81,15 @@ def random_case(cell: Cell, steps: int = 5, batch: int = 4, input_size: int = 3,
         lengths = rng.integers(0, steps + 1, batch)
         lengths[0] = steps
     return Case(
-        cell, numbers, params, rng.standard_normal((steps, batch, input_size)), states, lengths, reverse,
-        rng.standard_normal((steps, batch, numbers[cell.output_dim])), tuple(rng.standard_normal(s.shape) for s in states),
+        cell,
+        numbers,
+        params,
+        rng.standard_normal((steps, batch, input_size)),
+        states,
+        lengths,
+        reverse,
+        rng.standard_normal((steps, batch, numbers[cell.output_dim])),
+        tuple(rng.standard_normal(s.shape) for s in states),
     )
 
 

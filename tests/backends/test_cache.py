@@ -30,10 +30,17 @@ def test_a_second_build_does_not_compile(folder, monkeypatch):
     build()
 
 
-@pytest.mark.parametrize("damage", [
-    lambda data: b"", lambda data: data[:50], lambda data: data[:-1], lambda data: data[:-8] + b"\0" * 8,
-    lambda data: b"x" + data[1:], lambda data: data[: len(data) // 2] + b"!" + data[len(data) // 2 + 1 :],
-])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"",
+        lambda data: data[:50],
+        lambda data: data[:-1],
+        lambda data: data[:-8] + b"\0" * 8,
+        lambda data: b"x" + data[1:],
+        lambda data: data[: len(data) // 2] + b"!" + data[len(data) // 2 + 1 :],
+    ],
+)
 def test_a_damaged_entry_is_rebuilt(folder, damage):
     build()
     (entry,) = folder.iterdir()
@@ -65,7 +72,8 @@ def test_the_key_covers_all_that_matters(monkeypatch):
         Layout(plan(cells.get("lstm"), ("f",)), SIZES, t, "float32", "infer"),
         Layout(plan(cells.get("lstm"), (), False), SIZES, t, "float32", "infer"),
         Layout(p, {**SIZES, "hidden_size": 6}, t, "float32", "infer"),
-        Layout(p, SIZES, t, "float64", "infer"), Layout(p, SIZES, t, "float32", "save"),
+        Layout(p, SIZES, t, "float64", "infer"),
+        Layout(p, SIZES, t, "float32", "save"),
         Layout(p, SIZES, replace(t, cpu="other"), "float32", "infer"),
         Layout(p, SIZES, replace(t, features="-fma"), "float32", "infer"),
         Layout(p, SIZES, replace(t, lanes=4), "float32", "infer"),

@@ -52,7 +52,9 @@ def test_kernels_agree_with_the_interpreter(name, dtype):
 @pytest.mark.parametrize("name", cells.names())
 def test_every_vector_width_computes_the_same(name, lanes):
     case = checks.random_case(cells.get(name), 3, 5, 6, 19, ragged=True, proj_size=5)
-    checks.compare(case, checks.compiled(case.astype("float32"), lanes), checks.interpreted(case), checks.TOLERANCE["float32"])
+    checks.compare(
+        case, checks.compiled(case.astype("float32"), lanes), checks.interpreted(case), checks.TOLERANCE["float32"]
+    )
 
 
 def test_a_rule_that_is_wrong_by_a_thousandth_is_found(monkeypatch):

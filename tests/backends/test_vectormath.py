@@ -58,8 +58,27 @@ def every_kind_of_float32(count=1 << 20):
     bits = np.linspace(0, 0x7F7FFFFF, count // 2 - 16, dtype=np.float64).astype(np.uint32)
     rng = np.random.default_rng(0)
     bits = np.minimum(bits + rng.integers(0, 1000, len(bits), dtype=np.uint32), 0x7F7FFFFF)
-    edges = np.array([0, 1, 2, 0x007FFFFF, 0x00800000, 0x3F800000, 0x7F7FFFFF, 0x42B17218, 0x42CFF1B5, 0x41100000,
-                      0x3EB17218, 0x3F317218, 0x38D1B717, 0x33800000, 0x34000000, 0x42AEAC50], np.uint32)
+    edges = np.array(
+        [
+            0,
+            1,
+            2,
+            0x007FFFFF,
+            0x00800000,
+            0x3F800000,
+            0x7F7FFFFF,
+            0x42B17218,
+            0x42CFF1B5,
+            0x41100000,
+            0x3EB17218,
+            0x3F317218,
+            0x38D1B717,
+            0x33800000,
+            0x34000000,
+            0x42AEAC50,
+        ],
+        np.uint32,
+    )
     positive = np.concatenate([bits, edges]).view(np.float32)
     return np.concatenate([positive, -positive])
 
@@ -93,10 +112,15 @@ def test_float32_is_within_four_units_over_the_whole_range(name):
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_float64_is_within_three_units(name):
     rng = np.random.default_rng(1)
-    x = np.concatenate([
-        rng.uniform(-750, 720, 200_000), rng.uniform(-30, 30, 200_000), rng.uniform(-1, 1, 200_000),
-        np.exp(rng.uniform(-700, 0, 100_000)) * rng.choice([-1, 1], 100_000), np.array([0.0, -0.0] * 8),
-    ])
+    x = np.concatenate(
+        [
+            rng.uniform(-750, 720, 200_000),
+            rng.uniform(-30, 30, 200_000),
+            rng.uniform(-1, 1, 200_000),
+            np.exp(rng.uniform(-700, 0, 100_000)) * rng.choice([-1, 1], 100_000),
+            np.array([0.0, -0.0] * 8),
+        ]
+    )
     if name == "log":
         x = np.abs(np.concatenate([x, np.exp(rng.uniform(-700, 700, 100_000))]))
         x = x[x > 0]

@@ -24,9 +24,7 @@ def layer(name, seed=0):
     cell = cells.get(name)
     sizes = {"input_size": INPUT, "hidden_size": HIDDEN}
     params = {n: rng.standard_normal(s).astype(np.float32) * 0.5 for n, s in cell.shapes(sizes).items()}
-    parts = {
-        f"{p.name}.{q.name}": params[p.name][a:b] for p in cell.parameters for q, a, b in p.slices(sizes)
-    }
+    parts = {f"{p.name}.{q.name}": params[p.name][a:b] for p in cell.parameters for q, a, b in p.slices(sizes)}
     x = rng.standard_normal((STEPS, BATCH, INPUT)).astype(np.float32)
     states = [rng.standard_normal((BATCH, HIDDEN)).astype(np.float32) for _ in cell.states]
     return cell, params, parts, x, states
@@ -41,12 +39,18 @@ def run_onnx(operator, parts, x, states, order_x, order_h, order_bias_h=None, pe
     """One ONNX operator in onnxruntime; orders name the parts of the cell in ONNX's order of gates."""
     hidden_weight = np.concatenate([parts[k] for k in order_h])[None]
     bias_x = np.concatenate([parts[f"bias.{g}"] for g in order_x])
-    bias_h = np.zeros_like(bias_x) if order_bias_h is None else np.concatenate(
-        [np.zeros(HIDDEN, np.float32) if g is None else parts[f"bias.{g}"] for g in order_bias_h]
+    bias_h = (
+        np.zeros_like(bias_x)
+        if order_bias_h is None
+        else np.concatenate([np.zeros(HIDDEN, np.float32) if g is None else parts[f"bias.{g}"] for g in order_bias_h])
     )
     feeds = {
-        "X": x, "W": stacked(parts, "weight_ih", order_x), "R": hidden_weight,
-        "B": np.concatenate([bias_x, bias_h])[None], "L": LENGTHS.astype(np.int32), "H": states[0][None],
+        "X": x,
+        "W": stacked(parts, "weight_ih", order_x),
+        "R": hidden_weight,
+        "B": np.concatenate([bias_x, bias_h])[None],
+        "L": LENGTHS.astype(np.int32),
+        "H": states[0][None],
     }
     names = ["X", "W", "R", "B", "L", "H"]
     if operator == "LSTM":
@@ -59,7 +63,8 @@ def run_onnx(operator, parts, x, states, order_x, order_h, order_bias_h=None, pe
     node = helper.make_node(operator, names, outputs, hidden_size=HIDDEN, **attributes)
     kinds = {np.dtype(np.float32): TensorProto.FLOAT, np.dtype(np.int32): TensorProto.INT32}
     graph = helper.make_graph(
-        [node], "judge",
+        [node],
+        "judge",
         [helper.make_tensor_value_info(n, kinds[feeds[n].dtype], feeds[n].shape) for n in names],
         [helper.make_tensor_value_info(n, TensorProto.FLOAT, [None] * (4 if n == "Y" else 3)) for n in outputs],
     )
@@ -78,16 +83,31 @@ ONNX_CASES = {
     "rnn": ("RNN", {"order_x": "a", "order_h": hh("a")}),
     "rnn_relu": ("RNN", {"order_x": "a", "order_h": hh("a"), "activations": ["Relu"]}),
     "lstm": ("LSTM", {"order_x": "iofg", "order_h": hh(*"iofg")}),
-    "peephole_lstm": ("LSTM", {
-        "order_x": "iofg", "order_h": hh(*"iofg"),
-        "peepholes": ["peephole_i.peephole_i", "peephole_o.peephole_o", "peephole_f.peephole_f"],
-    }),
-    "gru": ("GRU", {
-        "order_x": "zrn", "order_h": hh("z", "r", "hn"), "order_bias_h": [None, None, "hn"], "linear_before_reset": 1,
-    }),
-    "gru_v1": ("GRU", {
-        "order_x": "zrn", "order_h": [*hh("z", "r"), "weight_n.n"], "linear_before_reset": 0,
-    }),
+    "peephole_lstm": (
+        "LSTM",
+        {
+            "order_x": "iofg",
+            "order_h": hh(*"iofg"),
+            "peepholes": ["peephole_i.peephole_i", "peephole_o.peephole_o", "peephole_f.peephole_f"],
+        },
+    ),
+    "gru": (
+        "GRU",
+        {
+            "order_x": "zrn",
+            "order_h": hh("z", "r", "hn"),
+            "order_bias_h": [None, None, "hn"],
+            "linear_before_reset": 1,
+        },
+    ),
+    "gru_v1": (
+        "GRU",
+        {
+            "order_x": "zrn",
+            "order_h": [*hh("z", "r"), "weight_n.n"],
+            "linear_before_reset": 0,
+        },
+    ),
 }
 
 
@@ -104,9 +124,14 @@ def test_onnxruntime_computes_the_same(name, reverse):
         np.testing.assert_allclose(a, b, atol=2e-6)
 
 
-@pytest.mark.parametrize(("name", "peer", "order"), [
-    ("peephole_lstm", "PeepholeLSTM", "ifgo"), ("original_lstm", "OriginalLSTM", None), ("lstm", None, "ifgo"),
-])
+@pytest.mark.parametrize(
+    ("name", "peer", "order"),
+    [
+        ("peephole_lstm", "PeepholeLSTM", "ifgo"),
+        ("original_lstm", "OriginalLSTM", None),
+        ("lstm", None, "ifgo"),
+    ],
+)
 def test_torchrecurrent_computes_the_same(name, peer, order):
     if peer is None:
         theirs = torch.nn.LSTM(INPUT, HIDDEN)
@@ -136,9 +161,7 @@ def test_torchrecurrent_computes_the_same(name, peer, order):
 def test_the_coupled_lstm_is_an_lstm_whose_input_gate_mirrors_its_forget_gate():
     """sigmoid(-a) = 1 - sigmoid(a): an LSTM with W_i = -W_f is the coupled one."""
     coupled, params, parts, x, states = layer("coupled_lstm")
-    full = {
-        n: np.concatenate([-parts[f"{n}.f"], parts[f"{n}.f"], parts[f"{n}.g"], parts[f"{n}.o"]]) for n in params
-    }
+    full = {n: np.concatenate([-parts[f"{n}.f"], parts[f"{n}.f"], parts[f"{n}.g"], parts[f"{n}.o"]]) for n in params}
     y, _ = run_layer(coupled, params, x, states)
     np.testing.assert_allclose(run_layer(cells.get("lstm"), full, x, states)[0], y, atol=2e-6)
 

@@ -12,10 +12,16 @@ from gatewise.errors import GatewiseError
 from gatewise.nn.standard import STANDARD, run_fused
 
 CONFIGURATIONS = [
-    ("LSTM", {}), ("LSTM", {"num_layers": 2, "bidirectional": True}), ("LSTM", {"bias": False, "batch_first": True}),
+    ("LSTM", {}),
+    ("LSTM", {"num_layers": 2, "bidirectional": True}),
+    ("LSTM", {"bias": False, "batch_first": True}),
     ("LSTM", {"proj_size": 5, "num_layers": 2, "bidirectional": True}),
-    ("GRU", {}), ("GRU", {"num_layers": 3, "batch_first": True}), ("GRU", {"bidirectional": True, "bias": False}),
-    ("RNN", {}), ("RNN", {"nonlinearity": "relu", "num_layers": 2}), ("RNN", {"bidirectional": True}),
+    ("GRU", {}),
+    ("GRU", {"num_layers": 3, "batch_first": True}),
+    ("GRU", {"bidirectional": True, "bias": False}),
+    ("RNN", {}),
+    ("RNN", {"nonlinearity": "relu", "num_layers": 2}),
+    ("RNN", {"bidirectional": True}),
 ]
 
 
@@ -212,22 +218,28 @@ def test_forget_bias_starts_at_one():
     assert layer.bias_l0[4:8].eq(1).all()
 
 
-@pytest.mark.parametrize(("call", "match"), [
-    (lambda: gnn.LSTM(8, 4)(torch.zeros(5, 2, 12)), "x has 12 features, this layer was built for 8"),
-    (lambda: gnn.LSTM(8, 4)(torch.zeros(8)), r"x must be \[T, B, 8\] or \[T, 8\], got \[8\]"),
-    (lambda: gnn.GRU(8, 4)(torch.zeros(5, 2, 8), torch.zeros(1, 3, 4)), r"state 'h' must be \[1, 2, 4\], got \[1, 3, 4\]"),
-    (lambda: gnn.LSTM(8, 4)(torch.zeros(5, 2, 8), torch.zeros(1, 2, 4)), "has the states h, c; 1 were given"),
-    (lambda: gnn.LSTM(8, 4)(torch.zeros(5, 2, 8), lengths=[5, 6]), "between 0 and 5"),
-    (lambda: gnn.LSTM(8, 4)(torch.zeros(5, 2, 8), lengths=[5]), r"lengths must be \[2\]"),
-    (lambda: gnn.LSTM(8, 4)(torch.zeros(5, 2, 8, dtype=torch.float64)), r"use layer.to\(torch.float64\)"),
-    (lambda: gnn.LSTM(8, 0), "hidden_size must be a whole number above 0, got 0"),
-    (lambda: gnn.LSTM(8, 4, proj_size=4), "proj_size must be 0 or smaller"),
-    (lambda: gnn.LSTM(8, 4, dropout=2.0), "dropout is a probability"),
-    (lambda: gnn.RNN(8, 4, nonlinearity="sigmoid"), "nonlinearity must be"),
-    (lambda: gnn.Recurrent("lstn", 8, 4), "no built-in cell 'lstn'; there are: rnn"),
-    (lambda: gnn.Recurrent("projected_lstm", 8, 4), "needs proj_size"),
-    (lambda: gnn.Recurrent("lstm", 8, 4, proj_size=3), "has no size 'proj_size'"),
-])
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda: gnn.LSTM(8, 4)(torch.zeros(5, 2, 12)), "x has 12 features, this layer was built for 8"),
+        (lambda: gnn.LSTM(8, 4)(torch.zeros(8)), r"x must be \[T, B, 8\] or \[T, 8\], got \[8\]"),
+        (
+            lambda: gnn.GRU(8, 4)(torch.zeros(5, 2, 8), torch.zeros(1, 3, 4)),
+            r"state 'h' must be \[1, 2, 4\], got \[1, 3, 4\]",
+        ),
+        (lambda: gnn.LSTM(8, 4)(torch.zeros(5, 2, 8), torch.zeros(1, 2, 4)), "has the states h, c; 1 were given"),
+        (lambda: gnn.LSTM(8, 4)(torch.zeros(5, 2, 8), lengths=[5, 6]), "between 0 and 5"),
+        (lambda: gnn.LSTM(8, 4)(torch.zeros(5, 2, 8), lengths=[5]), r"lengths must be \[2\]"),
+        (lambda: gnn.LSTM(8, 4)(torch.zeros(5, 2, 8, dtype=torch.float64)), r"use layer.to\(torch.float64\)"),
+        (lambda: gnn.LSTM(8, 0), "hidden_size must be a whole number above 0, got 0"),
+        (lambda: gnn.LSTM(8, 4, proj_size=4), "proj_size must be 0 or smaller"),
+        (lambda: gnn.LSTM(8, 4, dropout=2.0), "dropout is a probability"),
+        (lambda: gnn.RNN(8, 4, nonlinearity="sigmoid"), "nonlinearity must be"),
+        (lambda: gnn.Recurrent("lstn", 8, 4), "no built-in cell 'lstn'; there are: rnn"),
+        (lambda: gnn.Recurrent("projected_lstm", 8, 4), "needs proj_size"),
+        (lambda: gnn.Recurrent("lstm", 8, 4, proj_size=3), "has no size 'proj_size'"),
+    ],
+)
 def test_wrong_input_gets_a_clear_line(call, match):
     with pytest.raises(GatewiseError, match=match) as caught:
         call()

@@ -39,7 +39,10 @@ def test_a_product_of_a_computed_value_makes_a_second_stage():
 
 
 def test_state_sizes_make_groups_of_their_own():
-    assert [(g.level, g.dim) for g in plan(cells.get("projected_lstm")).infer.groups] == [(0, "hidden_size"), (1, "proj_size")]
+    assert [(g.level, g.dim) for g in plan(cells.get("projected_lstm")).infer.groups] == [
+        (0, "hidden_size"),
+        (1, "proj_size"),
+    ]
 
 
 def test_layer_norm_is_stages_of_reductions():
@@ -73,7 +76,9 @@ def describe(schedule):
 
     lines = []
     for g in schedule.groups:
-        products = " ".join("+".join(".".join(m.matrix) + ("'" if m.transposed else "") for m in a.products) for a in g.accumulators)
+        products = " ".join(
+            "+".join(".".join(m.matrix) + ("'" if m.transposed else "") for m in a.products) for a in g.accumulators
+        )
         loads = " ".join(sorted(place(p) for p in g.loads.values()))
         stores = " ".join(sorted(place(p) for _, p in g.stores))
         lines.append(f"{g.level} {g.dim} [{products}] computes {len(g.compute)} loads {loads} stores {stores}")

@@ -21,15 +21,23 @@ def rows(case, keep):
     from dataclasses import replace
 
     return replace(
-        case, x=np.ascontiguousarray(case.x[:, keep]), states=tuple(s[keep] for s in case.states),
-        lengths=None if case.lengths is None else case.lengths[keep], dy=np.ascontiguousarray(case.dy[:, keep]),
+        case,
+        x=np.ascontiguousarray(case.x[:, keep]),
+        states=tuple(s[keep] for s in case.states),
+        lengths=None if case.lengths is None else case.lengths[keep],
+        dy=np.ascontiguousarray(case.dy[:, keep]),
         dfinals=tuple(d[keep] for d in case.dfinals),
     )
 
 
 @settings(max_examples=25, deadline=None)
 @given(
-    st.sampled_from(NAMES), st.integers(1, 6), st.integers(1, 30), st.integers(1, 4), st.booleans(), st.booleans(),
+    st.sampled_from(NAMES),
+    st.integers(1, 6),
+    st.integers(1, 30),
+    st.integers(1, 4),
+    st.booleans(),
+    st.booleans(),
     st.integers(0, 10**6),
 )
 def test_values_do_not_depend_on_threads_or_on_the_rest_of_the_batch(name, steps, batch, threads, ragged, reverse, seed):
@@ -98,7 +106,9 @@ def test_recorded_values_are_the_interpreters(name):
     case = checks.random_case(cells.get(name), 4, 6, 5, 18, True)
     record = tuple(n for n, _ in case.cell.named)
     tape = interpret.forward(case.cell, case.params, case.x, case.states, case.lengths, case.reverse, record)
-    got = runner.forward(case.cell, case.params, case.x, case.states, case.sizes, case.lengths, case.reverse, False, record, 2)
+    got = runner.forward(
+        case.cell, case.params, case.x, case.states, case.sizes, case.lengths, case.reverse, False, record, 2
+    )
     assert set(got.recorded) == set(record)
     for n in record:
         np.testing.assert_allclose(got.recorded[n], tape.recorded[n], atol=1e-12)

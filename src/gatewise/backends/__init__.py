@@ -11,8 +11,14 @@ from ..ir.cell import Cell
 from . import interpret
 
 
-def run_layer(cell: Cell, params: Mapping[str, np.ndarray], x: np.ndarray, states: Sequence[np.ndarray] | None = None,
-              lengths: np.ndarray | None = None, reverse: bool = False) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+def run_layer(
+    cell: Cell,
+    params: Mapping[str, np.ndarray],
+    x: np.ndarray,
+    states: Sequence[np.ndarray] | None = None,
+    lengths: np.ndarray | None = None,
+    reverse: bool = False,
+) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
     """One layer over a batch of sequences, on NumPy arrays: compiled where llvmlite is installed, else interpreted.
 
     params by name, as `cell.shapes` gives them; x [T, B, input_size]; states [B, width] each, zero if None; lengths [B].

@@ -32,15 +32,21 @@ def sizes_of(cell: Cell, x: Array, params: Mapping[str, Array], states: Sequence
     return sizes
 
 
-def evaluate(graph: Graph, known: dict[int, Array], wanted: set[int], parts: Mapping[tuple[str, str], Array],
-             sizes: Mapping[str, int], xp: Any) -> dict[int, Array]:
+def evaluate(
+    graph: Graph,
+    known: dict[int, Array],
+    wanted: set[int],
+    parts: Mapping[tuple[str, str], Array],
+    sizes: Mapping[str, int],
+    xp: Any,
+) -> dict[int, Array]:
     """The values of `wanted` nodes and all they need, given the leaves in `known` (node to array)."""
     values = dict(known)
     for i in sorted(graph.reachable(wanted, stop=frozenset(known))):
         if i in values:
             continue
         node = graph.nodes[i]
-        op = OPS[node.op]
+        meaning = OPS[node.op].meaning
         args = [values[a] for a in node.args]
         if node.op == "const":
             values[i] = node.attr
@@ -51,9 +57,11 @@ def evaluate(graph: Graph, known: dict[int, Array], wanted: set[int], parts: Map
         elif node.op == "broadcast":
             values[i] = xp.broadcast(args[0], sizes[node.dim])
         elif node.op in ("matmul", "matmul_t"):
-            values[i] = op.meaning(xp, args[0], parts[node.attr])
+            assert meaning is not None
+            values[i] = meaning(xp, args[0], parts[node.attr])
         else:
-            values[i] = op.meaning(xp, *args)
+            assert meaning is not None, node.op
+            values[i] = meaning(xp, *args)
     return values
 
 
@@ -70,9 +78,7 @@ class Tape:
 def parts_of(cell: Cell, params: Mapping[str, Array], sizes: Mapping[str, int]) -> dict[tuple[str, str], Array]:
     """Every part of every parameter as its own array."""
     return {
-        (p.name, part.name): params[p.name][start:stop]
-        for p in cell.parameters
-        for part, start, stop in p.slices(sizes)
+        (p.name, part.name): params[p.name][start:stop] for p in cell.parameters for part, start, stop in p.slices(sizes)
     }
 
 
@@ -84,8 +90,15 @@ def _order(steps: int, reverse: bool) -> range:
     return range(steps - 1, -1, -1) if reverse else range(steps)
 
 
-def forward(cell: Cell, params: Mapping[str, Array], x: Array, states: Sequence[Array], lengths: Array | None = None,
-            reverse: bool = False, record: Sequence[str] = ()) -> Tape:
+def forward(
+    cell: Cell,
+    params: Mapping[str, Array],
+    x: Array,
+    states: Sequence[Array],
+    lengths: Array | None = None,
+    reverse: bool = False,
+    record: Sequence[str] = (),
+) -> Tape:
     """All steps of a layer. x [T, B, input_size], states [B, width] each, lengths [B] or None."""
     xp = namespace_of(x)
     sizes = sizes_of(cell, x, params, states)
@@ -131,9 +144,17 @@ class Gradients:
     steps: dict[str, Array]
 
 
-def backward(cell: Cell, params: Mapping[str, Array], x: Array, tape: Tape, dy: Array | None,
-             dfinals: Sequence[Array | None], lengths: Array | None = None, reverse: bool = False,
-             per_step: bool = False) -> Gradients:
+def backward(
+    cell: Cell,
+    params: Mapping[str, Array],
+    x: Array,
+    tape: Tape,
+    dy: Array | None,
+    dfinals: Sequence[Array | None],
+    lengths: Array | None = None,
+    reverse: bool = False,
+    per_step: bool = False,
+) -> Gradients:
     """Backpropagation through time by the backward record. dy [T, B, output], dfinals [B, width] each."""
     xp = namespace_of(x)
     record = cell.backward

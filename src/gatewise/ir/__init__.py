@@ -5,4 +5,16 @@ from .derive import Backward
 from .graph import Graph, GraphError, Node
 from .trace import Recipe, cell
 
-__all__ = ["Backward", "Cell", "CellError", "Graph", "GraphError", "Node", "Parameter", "Part", "Recipe", "State", "cell"]
+__all__ = [
+    "Backward",
+    "Cell",
+    "CellError",
+    "Graph",
+    "GraphError",
+    "Node",
+    "Parameter",
+    "Part",
+    "Recipe",
+    "State",
+    "cell",
+]

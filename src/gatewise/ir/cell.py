@@ -176,8 +176,7 @@ class Cell:
                 for p in self.parameters
             ],
             "nodes": [
-                [n.op, list(n.args), n.dim, list(n.attr) if isinstance(n.attr, tuple) else n.attr]
-                for n in self.graph.nodes
+                [n.op, list(n.args), n.dim, list(n.attr) if isinstance(n.attr, tuple) else n.attr] for n in self.graph.nodes
             ],
             "outputs": [list(o) for o in self.graph.outputs],
             "named": [list(n) for n in self.named],

@@ -84,11 +84,13 @@ def reverse(forward: Graph) -> Backward:
             continue
         node = forward.nodes[index]
         if node.op == "matmul":
-            outers.append(Outer(*node.attr, node.args[0], g.index))
+            parameter, part = node.attr
+            outers.append(Outer(parameter, part, node.args[0], g.index))
             source_dim = forward.nodes[node.args[0]].dim
             accumulate(node.args[0], b.product("matmul_t", g, source_dim, node.attr))
         elif node.op == "vector":
-            vectors.append(VectorGradient(*node.attr, g.index))
+            parameter, part = node.attr
+            vectors.append(VectorGradient(parameter, part, g.index))
         elif node.op == "state":
             results[node.attr] = g.index
         elif node.op == "input":

@@ -60,6 +60,7 @@ def _compare(name: str, meaning) -> Op:
     return Op(name, 2, ELEMENTWISE, meaning, _no_gradient, domain=_PAIR)
 
 
+# fmt: off
 _TABLE = (
     # leaves: what the step is given
     Op("input", 0, LEAF),
@@ -108,5 +109,6 @@ _TABLE = (
     Op("matmul", 1, PRODUCT, lambda xp, a, w: xp.matmul(a, w.T)),
     Op("matmul_t", 1, PRODUCT, lambda xp, a, w: xp.matmul(a, w)),
 )
+# fmt: on
 
 OPS: dict[str, Op] = {op.name: op for op in _TABLE}

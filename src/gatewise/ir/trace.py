@@ -32,7 +32,7 @@ class Recipe:
         self.paper = paper
         self.widths = dict(widths or {})
         self.__name__ = function.__name__
-        self.__doc__ = inspect.getdoc(function) or ""
+        self.doc = self.__doc__ = inspect.getdoc(function) or ""
         arguments = inspect.signature(function).parameters.values()
         self.hyper = {a.name: a.default for a in arguments if a.default is not a.empty}
         self.arguments = [a.name for a in arguments if a.default is a.empty]
@@ -116,7 +116,7 @@ class _Tracer:
             graph=Graph(nodes, tuple((s.name, place[n.index]) for s, n in zip(states, news, strict=True))),
             named=tuple((name, place[i]) for name, i in self.named.items()),
             hyper=tuple(hyper.items()),
-            doc=recipe.__doc__,
+            doc=recipe.doc,
             paper=recipe.paper,
         )
 
@@ -156,7 +156,9 @@ def _tracer() -> _Tracer:
     return tracer
 
 
-def linear(name: str, *sources: Symbol, bias: bool | float = True, size: str = HIDDEN, init: str | float = "uniform") -> Symbol:
+def linear(
+    name: str, *sources: Symbol, bias: bool | float = True, size: str = HIDDEN, init: str | float = "uniform"
+) -> Symbol:
     """A trained affine map of the sources to `size` units: the sum of W_k source_k, plus b.
 
     bias: True starts it by `init`'s rule for biases, a number starts it there, False leaves it out.
@@ -219,7 +221,9 @@ def layer_norm(name: str, *values: Symbol, epsilon: float = 1e-5, offset: bool =
         gain = t.part(f"{name}_gain", Part(f"{name}_{k}", c.dim, 1.0), None)
         result = c * scale * t.builder.leaf("vector", c.dim, gain)
         if offset:
-            result = result + t.builder.leaf("vector", c.dim, t.part(f"{name}_offset", Part(f"{name}_{k}", c.dim, 0.0), None))
+            result = result + t.builder.leaf(
+                "vector", c.dim, t.part(f"{name}_offset", Part(f"{name}_{k}", c.dim, 0.0), None)
+            )
         results.append(result)
     return results[0] if len(results) == 1 else tuple(results)
 

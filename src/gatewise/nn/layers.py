@@ -29,8 +29,11 @@ class _TorchLayer(Recurrent):
         width = self.sizes[self.cell.output_dim]
         for layer, _, ending in self._runs():
             shapes = {
-                "weight_ih": (rows, self.layer_sizes(layer)["input_size"]), "weight_hh": (rows, width),
-                "bias_ih": (rows,), "bias_hh": (rows,), "weight_hr": (width, self.hidden_size),
+                "weight_ih": (rows, self.layer_sizes(layer)["input_size"]),
+                "weight_hh": (rows, width),
+                "bias_ih": (rows,),
+                "bias_hh": (rows,),
+                "weight_hr": (width, self.hidden_size),
             }
             for name in self._torch_names(ending):
                 shape = shapes[name.removesuffix(ending)]
@@ -72,14 +75,35 @@ class LSTM(_TorchLayer):
         (torch.Size([5, 3, 16]), torch.Size([2, 3, 16]))
     """
 
-    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
-                 batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, proj_size: int = 0,
-                 device: Any = None, dtype: torch.dtype | None = None):
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+    ):
         if proj_size and not 0 < proj_size < hidden_size:
             raise GatewiseError(f"proj_size must be 0 or smaller than hidden_size {hidden_size}, got {proj_size}")
         extra = {"proj_size": proj_size} if proj_size else {}
-        super().__init__("projected_lstm" if proj_size else "lstm", input_size, hidden_size, num_layers, bias,
-                         batch_first, dropout, bidirectional, device, dtype, **extra)
+        super().__init__(
+            "projected_lstm" if proj_size else "lstm",
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            device,
+            dtype,
+            **extra,
+        )
 
 
 class _OneState(_TorchLayer):
@@ -93,11 +117,21 @@ class GRU(_OneState):
     Call with x [T, B, input_size] and optionally h_0 [num_layers * directions, B, hidden_size]; returns y and h_n.
     """
 
-    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
-                 batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, device: Any = None,
-                 dtype: torch.dtype | None = None):
-        super().__init__("gru", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device,
-                         dtype)
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+    ):
+        super().__init__(
+            "gru", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype
+        )
 
 
 class RNN(_OneState):
@@ -106,12 +140,32 @@ class RNN(_OneState):
     nonlinearity: "tanh" or "relu". Call with x [T, B, input_size] and optionally h_0; returns y and h_n.
     """
 
-    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, nonlinearity: str = "tanh",
-                 bias: bool = True, batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False,
-                 device: Any = None, dtype: torch.dtype | None = None):
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+    ):
         found = {"tanh": "rnn", "relu": "rnn_relu"}
         if nonlinearity not in found:
             raise GatewiseError(f"nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}")
         self.nonlinearity = nonlinearity
-        super().__init__(found[nonlinearity], input_size, hidden_size, num_layers, bias, batch_first, dropout,
-                         bidirectional, device, dtype)
+        super().__init__(
+            found[nonlinearity],
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            device,
+            dtype,
+        )

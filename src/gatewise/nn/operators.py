@@ -83,8 +83,11 @@ def _backward(dy, dfinals, x, states, params, histories, kept, lengths, key, rev
 
 def _backward_shapes(dy, dfinals, x, states, params, histories, kept, lengths, key, reverse, input_gradient):
     dx = torch.empty_like(x, memory_format=torch.contiguous_format) if input_gradient else x.new_empty((0,))
-    return [dx, *(torch.empty_like(s, memory_format=torch.contiguous_format) for s in states),
-            *(torch.empty_like(p, memory_format=torch.contiguous_format) for p in params)]
+    return [
+        dx,
+        *(torch.empty_like(s, memory_format=torch.contiguous_format) for s in states),
+        *(torch.empty_like(p, memory_format=torch.contiguous_format) for p in params),
+    ]
 
 
 def _setup(ctx, inputs, output):

@@ -46,12 +46,27 @@ class Recurrent(nn.Module):
         (torch.Size([5, 3, 16]), torch.Size([1, 3, 16]))
     """
 
-    def __init__(self, cell: str | Cell | Recipe, input_size: int, hidden_size: int, num_layers: int = 1,
-                 bias: bool = True, batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False,
-                 device: Any = None, dtype: torch.dtype | None = None, **sizes: int):
+    def __init__(
+        self,
+        cell: str | Cell | Recipe,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        **sizes: int,
+    ):
         super().__init__()
-        for name, value in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers),
-                            *sizes.items()):
+        for name, value in (
+            ("input_size", input_size),
+            ("hidden_size", hidden_size),
+            ("num_layers", num_layers),
+            *sizes.items(),
+        ):
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise GatewiseError(f"{name} must be a whole number above 0, got {value!r}")
         if not 0 <= dropout <= 1:
@@ -217,13 +232,16 @@ def has_compiler() -> bool:
     if _has_compiler is None:
         _has_compiler = importlib.util.find_spec("llvmlite") is not None
         if not _has_compiler:
-            warnings.warn("llvmlite is not installed, so cells run in the interpreter, many times slower: "
-                          "pip install 'gatewise[jit]'", stacklevel=3)
+            warnings.warn(
+                "llvmlite is not installed, so cells run in the interpreter, many times slower: pip install 'gatewise[jit]'",
+                stacklevel=3,
+            )
     return _has_compiler
 
 
-def run_direction(cell: Cell, x: Tensor, states: Sequence[Tensor], params: Sequence[Tensor], lengths: Tensor | None,
-                  reverse: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
+def run_direction(
+    cell: Cell, x: Tensor, states: Sequence[Tensor], params: Sequence[Tensor], lengths: Tensor | None, reverse: bool
+) -> tuple[Tensor, tuple[Tensor, ...]]:
     """One layer and direction, by the best means for where the tensors are: our kernels on a CPU in float32 and
     float64, torch's fused layer elsewhere for its own cells, and the interpreter for all else."""
     if x.device.type == "cpu" and x.dtype in _COMPILED and has_compiler():

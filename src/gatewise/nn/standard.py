@@ -65,8 +65,14 @@ def standard_of(cell: Cell) -> Standard | None:
     return next((s for name, s in STANDARD.items() if cells.get(name).key == cell.key), None)
 
 
-def run_fused(standard: Standard, x: torch.Tensor, states: Sequence[torch.Tensor], params: Sequence[torch.Tensor],
-              lengths: torch.Tensor | None, reverse: bool) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+def run_fused(
+    standard: Standard,
+    x: torch.Tensor,
+    states: Sequence[torch.Tensor],
+    params: Sequence[torch.Tensor],
+    lengths: torch.Tensor | None,
+    reverse: bool,
+) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
     """One layer and direction by torch's own fused layer: x [T, B, input], states [B, width] each."""
     if reverse:
         x = _reversed(x, lengths)

@@ -19,7 +19,6 @@ from ..ir.ops import LEAF, OPS
 from .places import CARRY, DX, GRADIENT, INPUT, NEW, OLD, PANEL, RECORD, ROWS, SCALAR, Place
 from .schedule import Schedule, Scheduler, recompute_cost
 
-
 KEEP = 28  # additions that backward rather spends than have a row of units kept for every step
 
 
@@ -172,9 +171,7 @@ def _backward(cell: Cell, back: Backward, grads: dict[str, int], at_hand: dict[i
         group.stores = [(i, moves.get(p, p)) for i, p in group.stores]
         group.loads = {i: moves.get(p, p) for i, p in group.loads.items()}
     schedule.places = {i: moves.get(p, p) for i, p in schedule.places.items()}
-    outers = [
-        OuterProduct((o.parameter, o.part), at_hand[o.source], moves[keep[o.cotangent]]) for o in back.outers
-    ]
+    outers = [OuterProduct((o.parameter, o.part), at_hand[o.source], moves[keep[o.cotangent]]) for o in back.outers]
     return schedule, outers
 
 
@@ -193,7 +190,7 @@ def _reuse_slots(schedule: Schedule, keep: dict[int, Place], kept: Kept) -> dict
         for place, level in sorted(made.items(), key=lambda item: (item[1], item[0].slot)):
             if place.name != dim:
                 continue
-            slot = next((s for s, l in sorted(free.items()) if l <= level), None)
+            slot = next((s for s, reader in sorted(free.items()) if reader <= level), None)
             if slot is None:
                 slot = kept.panels.get(dim, 0)
                 kept.panels[dim] = slot + 1

@@ -101,7 +101,9 @@ def levels(graph: Graph, used: set[int], at_hand: Mapping[int, Place]) -> dict[i
     users = consumers(graph, used, at_hand)
     for i in sorted(sums, reverse=True):
         if users[i]:
-            level[i] = max(level[i], min(level[u] - (OPS[graph.nodes[u].op].shape in (PRODUCT, REDUCTION)) for u in users[i]))
+            level[i] = max(
+                level[i], min(level[u] - (OPS[graph.nodes[u].op].shape in (PRODUCT, REDUCTION)) for u in users[i])
+            )
     return level
 
 
@@ -118,8 +120,13 @@ def consumers(graph: Graph, used: set[int], at_hand: Mapping[int, Place]) -> dic
 class Scheduler:
     """Builds one schedule. `at_hand`: values in memory before the step; `wanted`: what must be stored, and where."""
 
-    def __init__(self, graph: Graph, at_hand: Mapping[int, Place], wanted: list[tuple[int, Place, str]],
-                 keep: Mapping[int, Place]):
+    def __init__(
+        self,
+        graph: Graph,
+        at_hand: Mapping[int, Place],
+        wanted: list[tuple[int, Place, str]],
+        keep: Mapping[int, Place],
+    ):
         """wanted: (node, place, dim of the place); keep: homes given beforehand to values that this step computes."""
         self.graph = graph
         self.at_hand = dict(at_hand)
@@ -159,8 +166,12 @@ class Scheduler:
             if OPS[node.op].shape == PRODUCT:
                 sums[i] = (Product(node.attr, node.args[0], node.op == "matmul_t"),)
             elif node.op == "add" and all(
-                a in sums and len(self.users[a]) == 1 and a not in roots and a not in self.keep
-                and self.level[a] == self.level[i] for a in node.args
+                a in sums
+                and len(self.users[a]) == 1
+                and a not in roots
+                and a not in self.keep
+                and self.level[a] == self.level[i]
+                for a in node.args
             ):
                 sums[i] = sums.pop(node.args[0]) + sums.pop(node.args[1])
         return sums

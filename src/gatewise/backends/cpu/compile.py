@@ -129,8 +129,20 @@ def cache_key(layout: Layout) -> str:
     """The digest of everything that the machine code depends on."""
     t = layout.target
     facts = [
-        layout.cell.key, layout.plan.record, layout.plan.input_gradient, sorted(layout.sizes.items()), layout.dtype,
-        layout.mode, t.triple, t.cpu, t.features, t.lanes, t.registers, t.fma, _versions(), _sources_digest(),
+        layout.cell.key,
+        layout.plan.record,
+        layout.plan.input_gradient,
+        sorted(layout.sizes.items()),
+        layout.dtype,
+        layout.mode,
+        t.triple,
+        t.cpu,
+        t.features,
+        t.lanes,
+        t.registers,
+        t.fma,
+        _versions(),
+        _sources_digest(),
     ]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 

@@ -115,7 +115,7 @@ class Function:
         place = builder.alloca(typ if count is None else ir.ArrayType(typ, count))
         place.type = POINTER
         if align:
-            place.align = align
+            setattr(place, "align", align)  # noqa: B010  (llvmlite declares it as None)
         return place
 
     # control ---------------------------------------------------------------------------------------------------

@@ -224,7 +224,7 @@ class Layout:
         found: dict[Place, list] = {}
         for o in self.plan.outers:
             found.setdefault(o.source, []).append(o)
-        dims = {p.name: p.in_dim for p in self.cell.parameters}
+        dims = {p.name: p.in_dim for p in self.cell.parameters if p.in_dim}
         return [(place, dims[outers[0].matrix[0]], outers) for place, outers in found.items()]
 
     def gradient_names(self) -> list[tuple[str, str]]:

@@ -65,7 +65,10 @@ class _Lease:
     def __init__(self, pool: Pool, block: np.ndarray, shape: tuple[int, ...], dtype: np.dtype):
         self.pool, self.block = pool, block
         self.__array_interface__ = {
-            "shape": tuple(map(int, shape)), "typestr": dtype.str, "data": (block.ctypes.data, False), "version": 3,
+            "shape": tuple(map(int, shape)),
+            "typestr": dtype.str,
+            "data": (block.ctypes.data, False),
+            "version": 3,
         }
 
     def __del__(self):

@@ -18,8 +18,16 @@ from .layout import Chunk, Geometry, Layout, Panels, Phase, is_user, table_name
 _UNROLL = 1  # of the inner loop: 2 and 4 ran no faster and took twice as long to compile
 
 
-def emit_tile(m: Module, layout: Layout, geometry: Geometry, chunk: Chunk, panels: Panels, rows: int, name: str,
-              frame: dict[str, int]) -> ir.Function:
+def emit_tile(
+    m: Module,
+    layout: Layout,
+    geometry: Geometry,
+    chunk: Chunk,
+    panels: Panels,
+    rows: int,
+    name: str,
+    frame: dict[str, int],
+) -> ir.Function:
     """tile(frame, first row, packed panel, scratch): scratch[row][accumulator][unit vector] = the chunk's products."""
     f = m.function(name, [("frame", POINTER), ("row", I64), ("packed", POINTER), ("scratch", POINTER)])
     f.arg["packed"].add_attribute("noalias")
@@ -120,8 +128,15 @@ def _signature(geometry: Geometry, panels: Panels) -> tuple:
     return geometry.tile_rows, panels.units, len(geometry.group.accumulators), shape
 
 
-def emit_dispatch(m: Module, layout: Layout, geometry: Geometry, panels: Panels, name: str, frame: dict[str, int],
-                  made: dict[tuple, ir.Function]) -> ir.Function:
+def emit_dispatch(
+    m: Module,
+    layout: Layout,
+    geometry: Geometry,
+    panels: Panels,
+    name: str,
+    frame: dict[str, int],
+    made: dict[tuple, ir.Function],
+) -> ir.Function:
     """dispatch(frame, first row, rows, packed panel, scratch): all chunks of one tile, for any number of rows."""
     signature = _signature(geometry, panels)
     if signature in made:
@@ -165,8 +180,10 @@ def _lanes_below(f: Function, count: Any) -> Any:
 
 def emit_transpose(m: Module, layout: Layout) -> ir.Function:
     """Write a matrix's rows, one vector's worth of them, as columns: to[k][row] = from[row][k], zero past `rows`."""
-    f = m.function("transpose", [("source", POINTER), ("line", I64), ("rows", I64), ("columns", I64),
-                                 ("to", POINTER), ("stride", I64)])
+    f = m.function(
+        "transpose",
+        [("source", POINTER), ("line", I64), ("rows", I64), ("columns", I64), ("to", POINTER), ("stride", I64)],
+    )
     a, b, lanes = f.arg, f.b, layout.lanes
 
     def block(k: Any) -> None:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -23,13 +24,27 @@ _building = threading.Lock()
 
 
 @lru_cache(maxsize=512)
-def _kernel(cell: Cell, sizes: tuple[tuple[str, int], ...], dtype: str, mode: str, record: tuple[str, ...],
-            input_gradient: bool, target: Target) -> Kernel:
+def _kernel(
+    cell: Cell,
+    sizes: tuple[tuple[str, int], ...],
+    dtype: str,
+    mode: str,
+    record: tuple[str, ...],
+    input_gradient: bool,
+    target: Target,
+) -> Kernel:
     return build_kernel(plan(cell, record, input_gradient), dict(sizes), dtype, mode, target)
 
 
-def kernel(cell: Cell, sizes: Mapping[str, int], dtype: str, mode: str, record: tuple[str, ...] = (),
-           input_gradient: bool = True, lanes: int | None = None) -> Kernel:
+def kernel(
+    cell: Cell,
+    sizes: Mapping[str, int],
+    dtype: str,
+    mode: str,
+    record: tuple[str, ...] = (),
+    input_gradient: bool = True,
+    lanes: int | None = None,
+) -> Kernel:
     """The kernel of a cell for a mode ("infer", "save", "backward"), built on first use."""
     key = tuple((d, int(sizes[d])) for d in cell.dims)
     with _building:
@@ -49,7 +64,7 @@ class Rows:
 @lru_cache(maxsize=64)
 def _full_rows(steps: int, batch: int, threads: int) -> Rows:
     bounds = [batch * k // threads for k in range(threads + 1)]
-    index = tuple(np.arange(a, b, dtype=np.int64) for a, b in zip(bounds, bounds[1:], strict=False))
+    index = tuple(np.arange(a, b, dtype=np.int64) for a, b in pairwise(bounds))
     counts = tuple(np.full(max(1, steps), len(i), np.int64) for i in index)
     return Rows(index, counts, *_offsets(counts, steps))
 
@@ -70,7 +85,9 @@ def deal_rows(steps: int, batch: int, lengths: np.ndarray | None, reverse: bool,
     counts = []
     for i in index:
         rising = np.sort(lengths[i])
-        counts.append((len(i) - np.searchsorted(rising, times, side="right")).astype(np.int64) if steps else np.zeros(1, np.int64))
+        counts.append(
+            (len(i) - np.searchsorted(rising, times, side="right")).astype(np.int64) if steps else np.zeros(1, np.int64)
+        )
     return Rows(index, tuple(counts), *_offsets(tuple(counts), steps))
 
 
@@ -144,12 +161,21 @@ def _kept_sizes(layout: Layout, rows: Rows) -> list[list[int]]:
     return [[per_row * total for per_row in layout.kept_buffers().values()] for total in rows.totals]
 
 
-def _shared(layout: Layout, params: Mapping[str, np.ndarray], x: np.ndarray, initial: Sequence[np.ndarray],
-            histories: Sequence[np.ndarray], reverse: bool) -> dict[str, int]:
+def _shared(
+    layout: Layout,
+    params: Mapping[str, np.ndarray],
+    x: np.ndarray,
+    initial: Sequence[np.ndarray],
+    histories: Sequence[np.ndarray],
+    reverse: bool,
+) -> dict[str, int]:
     """The arguments that all threads share."""
     steps, batch = x.shape[:2]
     values = {
-        "steps": steps, "first": steps - 1 if reverse else 0, "step": -1 if reverse else 1, "batch": batch,
+        "steps": steps,
+        "first": steps - 1 if reverse else 0,
+        "step": -1 if reverse else 1,
+        "batch": batch,
         "input": address(x),
     }
     for state, start, history in zip(layout.cell.states, initial, histories, strict=True):
@@ -179,14 +205,27 @@ def _tables(layout: Layout, shared: Mapping[str, int], threads: Sequence[Mapping
 
 def _own(layout: Layout, rows: Rows, k: int) -> dict[str, int]:
     return {
-        "rows": len(rows.index[k]), "total": rows.totals[k], "index": address(rows.index[k]),
-        "counts": address(rows.counts[k]), "offsets": address(rows.offsets[k]),
+        "rows": len(rows.index[k]),
+        "total": rows.totals[k],
+        "index": address(rows.index[k]),
+        "counts": address(rows.counts[k]),
+        "offsets": address(rows.offsets[k]),
     }
 
 
-def forward(cell: Cell, params: Mapping[str, np.ndarray], x: np.ndarray, initial: Sequence[np.ndarray],
-            sizes: Mapping[str, int], lengths: np.ndarray | None = None, reverse: bool = False, save: bool = False,
-            record: tuple[str, ...] = (), threads: int | None = None, lanes: int | None = None) -> Result:
+def forward(
+    cell: Cell,
+    params: Mapping[str, np.ndarray],
+    x: np.ndarray,
+    initial: Sequence[np.ndarray],
+    sizes: Mapping[str, int],
+    lengths: np.ndarray | None = None,
+    reverse: bool = False,
+    save: bool = False,
+    record: tuple[str, ...] = (),
+    threads: int | None = None,
+    lanes: int | None = None,
+) -> Result:
     """All steps of a layer. Arrays are C-contiguous and of one dtype; shapes as in interpret.forward."""
     dtype = x.dtype.name
     k = kernel(cell, sizes, dtype, "save" if save else "infer", record, True, lanes)
@@ -265,9 +304,19 @@ class Gradients:
     params: dict[str, np.ndarray]
 
 
-def backward(cell: Cell, params: Mapping[str, np.ndarray], x: np.ndarray, initial: Sequence[np.ndarray],
-             sizes: Mapping[str, int], saved: Saved, dy: np.ndarray, dfinals: Sequence[np.ndarray | None],
-             reverse: bool = False, input_gradient: bool = True, lanes: int | None = None) -> Gradients:
+def backward(
+    cell: Cell,
+    params: Mapping[str, np.ndarray],
+    x: np.ndarray,
+    initial: Sequence[np.ndarray],
+    sizes: Mapping[str, int],
+    saved: Saved,
+    dy: np.ndarray,
+    dfinals: Sequence[np.ndarray | None],
+    reverse: bool = False,
+    input_gradient: bool = True,
+    lanes: int | None = None,
+) -> Gradients:
     """Backpropagation through time. It works in the memory that forward kept; a second time it runs forward again."""
     if saved.used:
         again = forward(cell, params, x, initial, sizes, saved.lengths, reverse, True, (), saved.threads, lanes)
@@ -299,8 +348,9 @@ def backward(cell: Cell, params: Mapping[str, np.ndarray], x: np.ndarray, initia
     return Gradients(dx, tuple(carried), gradients)
 
 
-def _run_backward(k: Kernel, shared: dict[str, int], rows: Rows, kept: np.ndarray, gradients: dict[str, np.ndarray],
-                  dtype: np.dtype) -> None:
+def _run_backward(
+    k: Kernel, shared: dict[str, int], rows: Rows, kept: np.ndarray, gradients: dict[str, np.ndarray], dtype: np.dtype
+) -> None:
     layout, cell = k.layout, k.layout.cell
     buffers = layout.buffers()
     tables = 8 * len(layout.user_arrays())

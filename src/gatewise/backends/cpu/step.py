@@ -11,7 +11,6 @@ from typing import Any
 
 from llvmlite import ir
 
-from ...ir.graph import SCALAR as ONE
 from ...plan.places import GRADIENT, PANEL, PARTIAL, ROWS, SCALAR, Place
 from .emit import I64, POINTER, Function, Module
 from .layout import Geometry, Layout, Panels, is_user, table_name
@@ -217,16 +216,15 @@ class StepEmitter:
             for n, panels in enumerate(geometry.panels):
                 product = (
                     emit_dispatch(m, layout, geometry, panels, f"product{k}_{n}", layout.frame, made)
-                    if geometry.chunks else None
+                    if geometry.chunks
+                    else None
                 )
                 epilogue = Epilogue(m, layout, geometry, panels, f"epilogue{k}_{n}").emit()
                 self.functions.append((k, geometry, panels, product, epilogue))
 
     def scratch(self, f: Function) -> Any:
         """Room for one tile's accumulators."""
-        vectors = [
-            g.tile_rows * len(g.group.accumulators) * p.units for g in self.layout.geometries for p in g.panels
-        ]
+        vectors = [g.tile_rows * len(g.group.accumulators) * p.units for g in self.layout.geometries for p in g.panels]
         return f.slot(self.m.vector, max([1, *vectors]), align=64)
 
     def emit_step(self, f: Function, frame: Any, rows: Any, packed: Any, scratch: Any) -> None:
@@ -238,8 +236,9 @@ class StepEmitter:
             offset = layout.packed_offsets[k] + used.get(k, 0)
             used[k] = used.get(k, 0) + panels.count * size
 
-            def panel(p: Any, geometry=geometry, panels=panels, product=product, epilogue=epilogue, size=size,
-                      offset=offset) -> None:
+            def panel(
+                p: Any, geometry=geometry, panels=panels, product=product, epilogue=epilogue, size=size, offset=offset
+            ) -> None:
                 vector = f.add(f.mul(p, panels.units), panels.first)
                 if product is None:
                     f.call(epilogue, frame, 0, rows, vector, scratch)

@@ -57,10 +57,10 @@ def host(lanes: int | None = None) -> Target:
         lanes = max(possible)
     if lanes not in possible:
         raise GatewiseError(f"vector width {lanes} is not one of this processor's: {', '.join(map(str, possible))}")
-    features = {f: on for f, on in found.items()}
+    features = dict(found)
     if not arm and lanes < 16:  # keep the compiler from using wider registers than were asked for
         for f in features:
-            if f.startswith("avx512") or f.startswith("amx"):
+            if f.startswith(("avx512", "amx")):
                 features[f] = False
     if not arm and lanes < 8:
         for f in features:
