@@ -10,9 +10,9 @@ from typing import Any
 
 from ..errors import GatewiseError
 from ..ir import Cell, Recipe
-from . import elman, gru, lstm
+from . import additive, dynamical, elman, gru, independent, lstm
 
-FAMILIES = (elman, lstm, gru)
+FAMILIES = (elman, lstm, gru, additive, independent, dynamical)
 RECIPES: dict[str, Recipe] = {
     name: value for family in FAMILIES for name, value in vars(family).items() if isinstance(value, Recipe)
 }

@@ -1,6 +1,6 @@
 """Long short-term memory and its variants."""
 
-from ..ir.trace import cell, gate, layer_norm, linear, named, parameter, sigmoid, tanh
+from ..ir.trace import cell, exp, gate, layer_norm, linear, maximum, named, parameter, relu, sigmoid, tanh, where
 
 HOCHREITER = "Hochreiter & Schmidhuber, Long short-term memory, Neural Computation 9 (1997)"
 GERS = "Gers, Schmidhuber & Cummins, Learning to forget, Neural Computation 12 (2000)"
@@ -84,3 +84,151 @@ def layer_norm_lstm(x, h, c, forget_bias=1.0):
     c = f * c + i * g
     h = o * tanh(layer_norm("norm_c", c))
     return h, c
+
+
+GREFF = "Greff et al., LSTM: a search space odyssey, arXiv 1503.04069"
+
+
+def _odyssey(x, h, c, i=None, f=None, o=None, g_function=tanh, c_function=tanh, forget_bias=1.0):
+    """The peephole LSTM with one part taken away: a gate that is given stands in for its equation."""
+    if f is None:
+        f = named("f", sigmoid(linear("f", x, h, bias=forget_bias) + parameter("peephole_f") * c))
+    if i is None:
+        i = named("i", sigmoid(linear("i", x, h) + parameter("peephole_i") * c))
+    elif i == "coupled":
+        i = 1.0 - f
+    g = named("g", g_function(linear("g", x, h)))
+    c = f * c + i * g
+    if o is None:
+        o = named("o", sigmoid(linear("o", x, h) + parameter("peephole_o") * c))
+    return o * c_function(c), c
+
+
+def _itself(value):
+    return value
+
+
+@cell(paper=f"{GREFF}, variant NIG")
+def nig_lstm(x, h, c, forget_bias=1.0):
+    """Peephole LSTM without an input gate."""
+    return _odyssey(x, h, c, i=1.0, forget_bias=forget_bias)
+
+
+@cell(paper=f"{GREFF}, variant NFG")
+def nfg_lstm(x, h, c):
+    """Peephole LSTM without a forget gate."""
+    return _odyssey(x, h, c, f=1.0)
+
+
+@cell(paper=f"{GREFF}, variant NOG")
+def nog_lstm(x, h, c, forget_bias=1.0):
+    """Peephole LSTM without an output gate."""
+    return _odyssey(x, h, c, o=1.0, forget_bias=forget_bias)
+
+
+@cell(paper=f"{GREFF}, variant NIAF")
+def niaf_lstm(x, h, c, forget_bias=1.0):
+    """Peephole LSTM without an activation of the block input."""
+    return _odyssey(x, h, c, g_function=_itself, forget_bias=forget_bias)
+
+
+@cell(paper=f"{GREFF}, variant NOAF")
+def noaf_lstm(x, h, c, forget_bias=1.0):
+    """Peephole LSTM without an activation of the cell state."""
+    return _odyssey(x, h, c, c_function=_itself, forget_bias=forget_bias)
+
+
+@cell(paper=f"{GREFF}, variant CIFG")
+def cifg_lstm(x, h, c, forget_bias=1.0):
+    """Peephole LSTM whose input gate is what the forget gate leaves."""
+    return _odyssey(x, h, c, i="coupled", forget_bias=forget_bias)
+
+
+@cell(paper=f"{GREFF}, variant FGR")
+def fgr_lstm(x, h, c, i, f, o, forget_bias=1.0):
+    """Peephole LSTM whose three gates also see the three gates of the step before, through nine matrices."""
+    olds = (i, f, o)
+    f = named("f", sigmoid(linear("f", x, h, *olds, bias=forget_bias) + parameter("peephole_f") * c))
+    i = named("i", sigmoid(linear("i", x, h, *olds) + parameter("peephole_i") * c))
+    g = gate("g", tanh, x, h)
+    c = f * c + i * g
+    o = named("o", sigmoid(linear("o", x, h, *olds) + parameter("peephole_o") * c))
+    return o * tanh(c), c, i, f, o
+
+
+@cell(paper="Krause et al., Multiplicative LSTM for sequence modelling, arXiv 1609.07959, equations 16 to 22")
+def multiplicative_lstm(x, h, c, forget_bias=1.0):
+    """Long short-term memory whose gates read, in place of h, a product of the input's and the state's projections."""
+    m = named("m", linear("mx", x, bias=False) * linear("m", h))
+    i = gate("i", sigmoid, x, m)
+    f = gate("f", sigmoid, x, m, bias=forget_bias)
+    g = gate("g", tanh, x, m)
+    o = gate("o", sigmoid, x, m)
+    c = f * c + i * g
+    return o * tanh(c), c
+
+
+@cell(paper="Kim, El-Khamy & Lee, Residual LSTM, arXiv 1701.03360, equations 12 to 17")
+def residual_lstm(x, h, c, forget_bias=1.0):
+    """Peephole LSTM whose output gate also passes a projection of the input around the cell."""
+    i = named("i", sigmoid(linear("i", x, h) + parameter("peephole_i") * c))
+    f = named("f", sigmoid(linear("f", x, h, bias=forget_bias) + parameter("peephole_f") * c))
+    c = f * c + i * gate("g", tanh, x, h)
+    o = named("o", sigmoid(linear("o", x, h) + parameter("peephole_o") * c))
+    return o * (linear("projection", tanh(c), bias=False) + linear("residual", x, bias=False)), c
+
+
+@cell(paper="Landi et al., Working memory connections for LSTM, arXiv 2109.00020, equations 8 to 12")
+def working_memory_lstm(x, h, c, forget_bias=1.0):
+    """Long short-term memory whose gates see the cell state through a bounded, trained projection."""
+    i = named("i", sigmoid(linear("i", x, h) + tanh(linear("memory_i", c))))
+    f = named("f", sigmoid(linear("f", x, h, bias=forget_bias) + tanh(linear("memory_f", c))))
+    c = f * c + i * gate("g", tanh, x, h)
+    o = named("o", sigmoid(linear("o", x, h) + tanh(linear("memory_o", c))))
+    return o * tanh(c), c
+
+
+@cell(paper="Zoph & Le, Neural architecture search with reinforcement learning, arXiv 1611.01578, appendix A, base 8")
+def nas(x, h, c):
+    """The recurrent cell that architecture search found for Penn Treebank."""
+    a = [linear(f"a{k}", x, h) for k in range(8)]
+    first = tanh(sigmoid(a[0]) * relu(a[1]))
+    second = tanh(sigmoid(a[2]) + relu(a[3]))
+    third = tanh(tanh(a[4]) * sigmoid(a[5]))
+    fourth = sigmoid(tanh(a[6]) + sigmoid(a[7]))
+    c = tanh(first + c) * second
+    return tanh(c * tanh(third + fourth)), c
+
+
+@cell(paper="Melis, Kocisky & Blunsom, Mogrifier LSTM, arXiv 1909.01792, equations 1 and 2")
+def mogrifier_lstm(x, h, c, rounds=5, forget_bias=1.0):
+    """Long short-term memory before which x and h gate each other in turn, `rounds` times."""
+    state = h
+    for k in range(1, rounds + 1):
+        if k % 2:
+            x = 2.0 * sigmoid(linear(f"q{k}", state, size="input_size")) * x
+        else:
+            state = 2.0 * sigmoid(linear(f"r{k}", x)) * state
+    i = gate("i", sigmoid, x, state)
+    f = gate("f", sigmoid, x, state, bias=forget_bias)
+    g = gate("g", tanh, x, state)
+    o = gate("o", sigmoid, x, state)
+    c = f * c + i * g
+    return o * tanh(c), c
+
+
+@cell(paper="Beck et al., xLSTM, arXiv 2405.04517, equations 8 to 17, with one head")
+def slstm(x, h, c, n, m, forget_bias=1.0):
+    """Long short-term memory with exponential input and forget gates, a normaliser n and a stabiliser m.
+
+    The stabiliser keeps every exponent at or below zero, so that no pre-activation overflows.
+    """
+    z = gate("z", tanh, x, h)
+    o = gate("o", sigmoid, x, h)
+    i, f = linear("i", x, h), linear("f", x, h, bias=forget_bias)
+    shifted = f + m
+    m = maximum(shifted, i)
+    i, f = named("i", exp(i - m)), named("f", exp(shifted - m))
+    c = f * c + i * z
+    n = f * n + i
+    return o * (c / where(n > 0.0, n, 1.0)), c, n, m

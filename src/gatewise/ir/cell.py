@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import GatewiseError
 from .derive import Backward, reverse
-from .graph import Graph, GraphError, Node, verify
+from .graph import SCALAR, Graph, GraphError, Node, verify
 
 INPUT = "input_size"
 HIDDEN = "hidden_size"
@@ -28,6 +28,11 @@ class State:
 
     name: str
     dim: str = HIDDEN
+
+
+def units(dim: str, sizes: Mapping[str, int]) -> int:
+    """The number of units of a dim; one for a number a row."""
+    return 1 if dim == SCALAR else sizes[dim]
 
 
 @dataclass(frozen=True)
@@ -52,15 +57,16 @@ class Parameter:
     is_bias: bool = False
 
     def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
-        rows = sum(sizes[p.dim] for p in self.parts)
+        rows = sum(units(p.dim, sizes) for p in self.parts)
         return (rows,) if self.in_dim is None else (rows, sizes[self.in_dim])
 
     def slices(self, sizes: Mapping[str, int]) -> Iterator[tuple[Part, int, int]]:
         """Each part with its first row and the row after its last."""
         start = 0
         for part in self.parts:
-            yield part, start, start + sizes[part.dim]
-            start += sizes[part.dim]
+            stop = start + units(part.dim, sizes)
+            yield part, start, stop
+            start = stop
 
 
 @dataclass(frozen=True)
@@ -132,7 +138,7 @@ class Cell:
         """The sizes that a layer of this cell must be given, input_size first."""
         used = [INPUT, *(s.dim for s in self.states), *(n.dim for n in self.graph.nodes)]
         used += [n.attr for n in self.graph.nodes if n.op == "size"]
-        return tuple(dict.fromkeys(d for d in used if d != "1"))
+        return tuple(dict.fromkeys(d for d in used if d != SCALAR))
 
     @property
     def output_dim(self) -> str:

@@ -83,7 +83,7 @@ class _Tracer:
         olds = [self.builder.leaf("state", s.dim, s.name) for s in states]
         self.sources[x.index] = "weight_ih"
         for k, old in enumerate(olds):
-            self.sources[old.index] = "weight_hh" if k == 0 else f"weight_{states[k].name}h"
+            self.sources[old.index] = "weight_hh" if k == 0 else f"weight_from_{states[k].name}"
         if getattr(_active, "tracer", None) is not None:
             raise CellError(f"cell {recipe.__name__!r}: a cell cannot be made inside another cell's function")
         _active.tracer = self

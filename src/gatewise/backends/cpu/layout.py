@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from ...ir.cell import Cell
+from ...ir.cell import Cell, units
 from ...ir.graph import SCALAR as ONE
 from ...plan import Group, Plan, Product, Schedule
 from ...plan.places import NEW, PANEL, Place
@@ -94,7 +94,7 @@ class Layout:
         return self.lanes * self.itemsize
 
     def units(self, dim: str) -> int:
-        return 1 if dim == ONE else self.sizes[dim]
+        return units(dim, self.sizes)
 
     def vectors(self, dim: str) -> int:
         return -(-self.units(dim) // self.lanes)

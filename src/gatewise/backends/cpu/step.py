@@ -11,6 +11,7 @@ from typing import Any
 
 from llvmlite import ir
 
+from ...ir.graph import SCALAR as ONE
 from ...plan.places import GRADIENT, PANEL, PARTIAL, ROWS, SCALAR, Place
 from .emit import I64, POINTER, Function, Module
 from .layout import Geometry, Layout, Panels, is_user, table_name
@@ -76,6 +77,8 @@ class Epilogue:
         node = self.graph.nodes[i]
         start, _, _ = self.layout.part_row(node.attr)
         base = self.f.pointer_field(self.args, self.layout.fields[f"param:{node.attr[0]}"])
+        if node.dim == ONE:
+            return self.f.splat(self.f.load_scalar(self.f.at(base, start * self.layout.itemsize)))
         offset = self.f.mul(self.f.add(self.f.arg["vector"], j), self.layout.vector_bytes)
         return self.f.load(self.f.at(base, offset, start * self.layout.itemsize), self._mask(j))
 
