@@ -114,13 +114,14 @@ def test_float32_is_as_exact_as_torch():
     assert (ours(x)[0] - exact).abs().max() <= 4 * (theirs(x)[0] - exact).abs().max() + 1e-7
 
 
-@pytest.mark.parametrize("name", cells.names())
+@pytest.mark.parametrize("name", ["rnn", "lstm", "gru", "gru_v1", "projected_lstm", "layer_norm_lstm", "t_lstm", "slstm"])
 def test_gradcheck_and_gradgradcheck(name):
+    """One cell of each kind; tests/backends compares every cell's gradients with differences."""
     extra = {"proj_size": 3} if "proj_size" in cells.get(name).dims else {}
     torch.manual_seed(0)
     layer = gnn.Recurrent(name, 3, 4, dtype=torch.float64, **extra)
     x = torch.randn(2, 2, 3, dtype=torch.float64, requires_grad=True)
-    states = tuple(torch.randn(1, 2, layer.sizes[s.dim], dtype=torch.float64, requires_grad=True) for s in layer.cell.states)
+    states = tuple(torch.randn(1, 2, layer.layer_sizes(0)[s.dim], dtype=torch.float64, requires_grad=True) for s in layer.cell.states)
     lengths = torch.tensor([2, 1])
 
     def run(x, *rest):

@@ -21,14 +21,14 @@ def ugrnn(x, h):
     return g * h + (1.0 - g) * gate("n", tanh, x, h)
 
 
-@cell(paper=f"{COLLINS}, equations 7 to 12", widths={"y": "input_size"})
+@cell(paper=f"{COLLINS}, equations 7 to 12")
 def intersection_rnn(x, y, h):
-    """A recurrent and a depth path with a coupled gate each. The output y is input_size wide and is not carried on."""
-    y = gate("y_in", relu, x, h, size="input_size")
-    gy = gate("gy", sigmoid, x, h, size="input_size")
-    gh = gate("gh", sigmoid, x, h)
-    n = gate("n", tanh, x, h)
-    return gy * x + (1.0 - gy) * y, gh * h + (1.0 - gh) * n
+    """A recurrent and a depth path with a coupled gate each. The output y is not carried on, and is made of a projection
+    of x, where the paper wants as many inputs as units."""
+    gy, gh = gate("gy", sigmoid, x, h), gate("gh", sigmoid, x, h)
+    y = gy * linear("passed", x, bias=False) + (1.0 - gy) * gate("depth", relu, x, h)
+    h = gh * h + (1.0 - gh) * gate("n", tanh, x, h)
+    return y, h
 
 
 @cell(paper="Lee, Levy & Zettlemoyer, Recurrent additive networks, arXiv 1705.07393, equations 1 to 3")

@@ -157,11 +157,11 @@ def _tracer() -> _Tracer:
 
 
 def linear(
-    name: str, *sources: Symbol, bias: bool | float = True, size: str = HIDDEN, init: str | float = "uniform"
+    name: str, *sources: Symbol, bias: bool | float | str = True, size: str = HIDDEN, init: str | float = "uniform"
 ) -> Symbol:
     """A trained affine map of the sources to `size` units: the sum of W_k source_k, plus b.
 
-    bias: True starts it by `init`'s rule for biases, a number starts it there, False leaves it out.
+    bias: True starts it by `init`'s rule for biases, a number or a rule's name starts it so, False leaves it out.
     init: how the matrices start (see gatewise.cells.initialise).
     """
     t = _tracer()
@@ -178,7 +178,7 @@ def linear(
         total = product if total is None else total + product
     assert total is not None
     if bias is not False:
-        key = t.part("bias", Part(name, size, "uniform" if bias is True else float(bias)), None)
+        key = t.part("bias", Part(name, size, "uniform" if bias is True else bias if isinstance(bias, str) else float(bias)), None)
         t.biases.add("bias")
         total = total + t.builder.leaf("vector", size, key)
     return total

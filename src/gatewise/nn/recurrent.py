@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -31,12 +31,14 @@ class Recurrent(nn.Module):
         num_layers: layers on top of one another. bidirectional: a second direction in each, outputs side by side.
         bias: False leaves out the cell's biases. batch_first: x and y are [B, T, units].
         dropout: probability, on the outputs of every layer but the last, in training.
+        initialisers: how parameters start, by parameter ("weight_hh") or part ("bias.f"), in place of the cell's own
+            ways; a number or the name of a rule, see `gatewise.cells.initialise`.
         sizes: further sizes that the cell names, such as proj_size.
 
     Call with x [T, B, input_size], or [T, input_size] for one sequence, or a PackedSequence; optionally the initial
     states, a tuple with one [num_layers * directions, B, width] a state (a tensor where the cell has one state), and
     lengths [B]. Returns y [T, B, directions * width of the first state] and the final states, shaped as the initial
-    ones. Past its length a row keeps its states, gives zeros and passes no gradient.
+    ones; a state as wide as its layer's input is padded with zeros to the widest layer. Past its length a row keeps its states, gives zeros and passes no gradient.
 
     Raises GatewiseError on shapes that do not fit.
 
@@ -58,6 +60,7 @@ class Recurrent(nn.Module):
         bidirectional: bool = False,
         device: Any = None,
         dtype: torch.dtype | None = None,
+        initialisers: Mapping[str, str | float] | None = None,
         **sizes: int,
     ):
         super().__init__()
@@ -77,11 +80,15 @@ class Recurrent(nn.Module):
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.dropout, self.bidirectional = bias, batch_first, float(dropout), bidirectional
         self.sizes = {HIDDEN: hidden_size, **sizes}
+        self.initialisers = dict(initialisers or {})
+        known = {n for p in self.cell.parameters for n in (p.name, *(f"{p.name}.{q.name}" for q in p.parts))}
+        if set(self.initialisers) - known:
+            wrong = sorted(set(self.initialisers) - known)[0]
+            raise GatewiseError(f"cell {self.cell.name!r} has no parameter {wrong!r}; it has: {', '.join(sorted(known))}")
         self.cell.shapes({INPUT: input_size, **self.sizes})
         unused = sorted(set(sizes) - set(self.cell.dims))
         if unused:
             raise GatewiseError(f"cell {self.cell.name!r} has no size {unused[0]!r}; it has {', '.join(self.cell.dims)}")
-        self.output_size = self.sizes[self.cell.output_dim] * self.directions
         self._make_parameters(device, dtype)
         self.reset_parameters()
 
@@ -89,9 +96,21 @@ class Recurrent(nn.Module):
     def directions(self) -> int:
         return 2 if self.bidirectional else 1
 
+    @property
+    def output_size(self) -> int:
+        """Units of y."""
+        return self._width_above(self.num_layers)
+
+    def _width_above(self, layers: int) -> int:
+        """Units of what leaves the first `layers` layers."""
+        width = self.input_size
+        for _ in range(layers):
+            width = {INPUT: width, **self.sizes}[self.cell.output_dim] * self.directions
+        return width
+
     def layer_sizes(self, layer: int) -> dict[str, int]:
         """The sizes of one layer: the first reads x, the others the outputs below them."""
-        return {INPUT: self.input_size if layer == 0 else self.output_size, **self.sizes}
+        return {INPUT: self._width_above(layer), **self.sizes}
 
     def _runs(self) -> Iterator[tuple[int, bool, str]]:
         """Every layer and direction, with the ending of its parameters' names."""
@@ -115,7 +134,9 @@ class Recurrent(nn.Module):
                     value = getattr(self, p.name + ending)
                     with torch.no_grad():
                         for part, start, stop in p.slices(sizes):
-                            initialise(part.init, value[start:stop], self.hidden_size)
+                            own = self.initialisers.get(p.name, part.init)
+                            rule = self.initialisers.get(f"{p.name}.{part.name}", own)
+                            initialise(rule, value[start:stop], self.hidden_size)
 
     def cell_parameters(self, layer: int, ending: str) -> list[Tensor]:
         """The parameters of one layer and direction, in the cell's order."""
@@ -156,9 +177,13 @@ class Recurrent(nn.Module):
     def _as_given(self, finals: tuple[Tensor, ...]) -> Any:
         return finals
 
+    def _widths(self, dim: str) -> list[int]:
+        """Units of a dim in each layer and direction."""
+        return [self.layer_sizes(layer)[dim] for layer, _, _ in self._runs()]
+
     def _initial(self, x: Tensor, states: tuple[Tensor, ...] | None, single: bool) -> list[Tensor]:
         count, batch = self.num_layers * self.directions, x.shape[1]
-        shapes = [(count, batch, self.sizes[s.dim]) for s in self.cell.states]
+        shapes = [(count, batch, max(self._widths(s.dim))) for s in self.cell.states]
         if states is None:
             return [x.new_zeros(shape) for shape in shapes]
         if len(states) != len(shapes):
@@ -193,14 +218,13 @@ class Recurrent(nn.Module):
                 outputs = []
                 if self.dropout and self.training:
                     x = nn.functional.dropout(x, self.dropout)
-            states = [s[n] for s in initial]
+            sizes = self.layer_sizes(layer)
+            states = [value[n, :, : sizes[s.dim]] for s, value in zip(self.cell.states, initial, strict=True)]
             y, final = run_direction(self.cell, x, states, self.cell_parameters(layer, ending), lengths, reverse)
             outputs.append(y)
             finals.append(final)
         y = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
-        if len(finals) == 1:
-            return y, tuple(f[None] for f in finals[0])
-        return y, tuple(torch.stack(column) for column in zip(*finals, strict=True))
+        return y, tuple(_stack(column) for column in zip(*finals, strict=True))
 
     def _forward_packed(self, x: PackedSequence, states: Any, lengths: Any) -> tuple[PackedSequence, Any]:
         if lengths is not None:
@@ -221,6 +245,12 @@ class Recurrent(nn.Module):
         shown += [f"{n}={getattr(self, n)}" for n, d in defaults.items() if getattr(self, n) != d]
         shown += [f"{n}={v}" for n, v in self.sizes.items() if n != HIDDEN]
         return ", ".join(shown)
+
+
+def _stack(states: Sequence[Tensor]) -> Tensor:
+    """The states of all layers and directions as one tensor; narrower ones are padded with zeros."""
+    width = max(s.shape[1] for s in states)
+    return torch.stack([nn.functional.pad(s, (0, width - s.shape[1])) if s.shape[1] < width else s for s in states])
 
 
 _has_compiler: bool | None = None
