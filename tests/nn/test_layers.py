@@ -121,7 +121,9 @@ def test_gradcheck_and_gradgradcheck(name):
     torch.manual_seed(0)
     layer = gnn.Recurrent(name, 3, 4, dtype=torch.float64, **extra)
     x = torch.randn(2, 2, 3, dtype=torch.float64, requires_grad=True)
-    states = tuple(torch.randn(1, 2, layer.layer_sizes(0)[s.dim], dtype=torch.float64, requires_grad=True) for s in layer.cell.states)
+    states = tuple(
+        torch.randn(1, 2, layer.layer_sizes(0)[s.dim], dtype=torch.float64, requires_grad=True) for s in layer.cell.states
+    )
     lengths = torch.tensor([2, 1])
 
     def run(x, *rest):

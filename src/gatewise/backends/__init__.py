@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import numpy as np
 
 from ..ir.cell import Cell
 from . import interpret
+
+
+@cache
+def compiler_available() -> bool:
+    """Whether kernels can be compiled here: llvmlite is installed."""
+    return importlib.util.find_spec("llvmlite") is not None
 
 
 def run_layer(
@@ -27,7 +34,7 @@ def run_layer(
     sizes = interpret.sizes_of(cell, x, params, states)
     if states is None:
         states = tuple(np.zeros((x.shape[1], sizes[s.dim]), x.dtype) for s in cell.states)
-    if x.dtype.name in ("float32", "float64") and importlib.util.find_spec("llvmlite") is not None:
+    if x.dtype.name in ("float32", "float64") and compiler_available():
         from .cpu import runner
 
         arrays = {n: np.ascontiguousarray(a, x.dtype) for n, a in params.items()}

@@ -65,7 +65,7 @@ class _Writer:
     def _names(self) -> dict[int, str]:
         """The nodes that get an equation of their own, with the name on its left side."""
         s = self.style
-        states = dict((i, name) for name, i in reversed(self.graph.outputs))
+        states = {i: name for name, i in reversed(self.graph.outputs)}
         names = {i: s.now.format(self._symbol(n)) for n, i in self.cell.named if self.graph.nodes[i].op not in _UNIFORM}
         names |= {i: s.now.format(self._symbol(n)) for i, n in states.items() if self.graph.nodes[i].op not in _UNIFORM}
         used = self.graph.reachable([i for _, i in self.graph.outputs])
@@ -130,7 +130,9 @@ class _Writer:
         elif node.op in self.style.ops:
             template, precedence = self.style.ops[node.op]
             inside = {_SUM: (_SUM, _PRODUCT if node.op == "sub" else _SUM), _PRODUCT: (_PRODUCT, _UNARY), _UNARY: (_UNARY,)}
-            text = template.format(*(self.write(a, n) for a, n in zip(node.args, inside.get(precedence, (0, 0, 0)), strict=False)))
+            text = template.format(
+                *(self.write(a, n) for a, n in zip(node.args, inside.get(precedence, (0, 0, 0)), strict=False))
+            )
         else:
             left, right = self.style.brackets
             text = f"{self.style.function.format(node.op)}{left}{', '.join(self.write(a) for a in node.args)}{right}"

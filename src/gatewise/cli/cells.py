@@ -47,8 +47,8 @@ def gallery() -> str:
     lines = [
         "# The cells",
         "",
-        "Written by `scripts/docs` from the cells themselves: the equations are rendered from the graph that runs. W acts on the",
-        "input, U on a state, V on a value computed in the same step; a circled dot multiplies unit by unit. Parameters and",
+        "Written by `scripts/docs` from the cells themselves: the equations are rendered from the graph that runs. W acts on",
+        "the input, U on a state, V on a value computed in the same step; a circled dot multiplies unit by unit. Parameters and",
         "multiply-adds a step are for 128 inputs and 128 hidden units.",
     ]
     for family, rows in table(128, 128):

@@ -178,7 +178,9 @@ def linear(
         total = product if total is None else total + product
     assert total is not None
     if bias is not False:
-        key = t.part("bias", Part(name, size, "uniform" if bias is True else bias if isinstance(bias, str) else float(bias)), None)
+        key = t.part(
+            "bias", Part(name, size, "uniform" if bias is True else bias if isinstance(bias, str) else float(bias)), None
+        )
         t.biases.add("bias")
         total = total + t.builder.leaf("vector", size, key)
     return total

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from .. import cells
-from ..backends import interpret
+from ..backends import compiler_available, interpret
 from ..cells.initialise import initialise
 from ..errors import GatewiseError
 from ..ir.cell import HIDDEN, INPUT, Cell
@@ -36,9 +36,10 @@ class Recurrent(nn.Module):
         sizes: further sizes that the cell names, such as proj_size.
 
     Call with x [T, B, input_size], or [T, input_size] for one sequence, or a PackedSequence; optionally the initial
-    states, a tuple with one [num_layers * directions, B, width] a state (a tensor where the cell has one state), and
-    lengths [B]. Returns y [T, B, directions * width of the first state] and the final states, shaped as the initial
-    ones; a state as wide as its layer's input is padded with zeros to the widest layer. Past its length a row keeps its states, gives zeros and passes no gradient.
+    states, a tuple with one [num_layers * directions, B, width] a state (or that tensor itself where there is one), and
+    lengths [B]. Returns y [T, B, directions * width of the first state] and the tuple of final states, shaped as the
+    initial ones; a state as wide as its layer's input is padded with zeros to the widest layer. Past its length a row
+    keeps its states, gives zeros and passes no gradient.
 
     Raises GatewiseError on shapes that do not fit.
 
@@ -253,20 +254,15 @@ def _stack(states: Sequence[Tensor]) -> Tensor:
     return torch.stack([nn.functional.pad(s, (0, width - s.shape[1])) if s.shape[1] < width else s for s in states])
 
 
-_has_compiler: bool | None = None
-
-
-def has_compiler() -> bool:
+@cache
+def _kernels_wanted() -> bool:
     """Whether kernels can be compiled here; says once what to install where they cannot."""
-    global _has_compiler
-    if _has_compiler is None:
-        _has_compiler = importlib.util.find_spec("llvmlite") is not None
-        if not _has_compiler:
-            warnings.warn(
-                "llvmlite is not installed, so cells run in the interpreter, many times slower: pip install 'gatewise[jit]'",
-                stacklevel=3,
-            )
-    return _has_compiler
+    if not compiler_available():
+        warnings.warn(
+            "llvmlite is not installed, so cells run in the interpreter, many times slower: pip install 'gatewise[jit]'",
+            stacklevel=4,
+        )
+    return compiler_available()
 
 
 def run_direction(
@@ -274,7 +270,7 @@ def run_direction(
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """One layer and direction, by the best means for where the tensors are: our kernels on a CPU in float32 and
     float64, torch's fused layer elsewhere for its own cells, and the interpreter for all else."""
-    if x.device.type == "cpu" and x.dtype in _COMPILED and has_compiler():
+    if x.device.type == "cpu" and x.dtype in _COMPILED and _kernels_wanted():
         from . import operators
 
         if any(t.dtype != x.dtype for t in (*states, *params)):

@@ -1,0 +1,5 @@
+"""``python -m gatewise`` is the ``gatewise`` command."""
+
+from .cli import main
+
+main()

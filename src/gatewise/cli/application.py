@@ -1,0 +1,86 @@
+"""The group of commands, and how its errors reach the user: one line on standard error and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import shlex
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+
+import click
+
+from .._version import __version__
+from ..errors import GatewiseError, MissingExtra, ParameterError
+
+COMMANDS = {
+    "train": "gatewise.cli.train",
+    "generate": "gatewise.cli.generate",
+    "score": "gatewise.cli.score",
+    "show": "gatewise.cli.show",
+    "resume": "gatewise.cli.resume",
+    "cells": "gatewise.cli.cells",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are asked for.
+
+    Args:
+        modules: the name of each command, and the module that has it as ``command``.
+    """
+
+    def __init__(self, *arguments: object, modules: Mapping[str, str], **options: object) -> None:
+        super().__init__(*arguments, **options)  # type: ignore[arg-type]
+        self.modules = modules
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.modules)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.modules:
+            return None
+        return importlib.import_module(self.modules[cmd_name]).command
+
+
+@click.group(
+    cls=LazyGroup,
+    modules=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="gatewise", message="%(prog)s %(version)s")
+def gatewise() -> None:
+    """Recurrent neural networks from their equations: train, run and look into them."""
+
+
+def run(arguments: Sequence[str] | None = None, command: click.Command | None = None) -> int:
+    """Run a command, by default the whole command line; returns the exit code."""
+    try:
+        result = (command or gatewise).main(args=arguments, prog_name="gatewise", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return error.exit_code
+    except click.ClickException as error:
+        return fail(error.format_message(), error.exit_code)
+    except ParameterError as error:
+        return fail(error, 2)
+    except (GatewiseError, MissingExtra) as error:
+        return fail(error, 1)
+    except click.Abort as error:
+        return stop(error.__cause__)  # click raises it from a KeyboardInterrupt
+
+
+def fail(message: object, code: int) -> int:
+    """Print one line that begins with the name of the program."""
+    print(f"gatewise: {' '.join(str(message).split())}", file=sys.stderr)
+    return code
+
+
+def stop(error: BaseException | None) -> int:
+    """Say how to go on after Ctrl-C or SIGTERM; training raises an `Interrupted` that knows."""
+    checkpoint = getattr(error, "checkpoint", None)
+    print(f"gatewise: {str(error or '') or 'interrupted'}", file=sys.stderr)
+    if checkpoint is not None:
+        print(f"go on with: {shlex.join(['gatewise', 'resume', str(checkpoint)])}", file=sys.stderr)
+    return 128 + getattr(error, "signal", signal.SIGINT)

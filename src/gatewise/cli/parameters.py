@@ -1,0 +1,95 @@
+"""Command-line options from an estimator's constructor: names, types, defaults and help are written there only."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import typing
+from collections.abc import Callable, Mapping
+from types import NoneType, UnionType
+from typing import Any, Literal
+
+import click
+
+from .. import cells
+from ..tasks.estimator import Estimator
+
+
+class SizesType(click.ParamType):
+    """``name=number``, several joined by commas."""
+
+    name = "name=number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, int]:
+        if isinstance(value, Mapping):
+            return dict(value)
+        try:
+            pairs = [item.split("=") for item in value.split(",")]
+            return {name.strip(): int(number) for name, number in pairs}
+        except ValueError:
+            self.fail(f"{value!r} is not name=number, such as proj_size=64", param, ctx)
+
+
+class OptionalType(click.ParamType):
+    """A number, or ``none`` for None."""
+
+    def __init__(self, kind: type) -> None:
+        self.number = click.types.convert_type(kind)
+        self.name = f"{self.number.name}|none"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return None if value in (None, "none") else self.number.convert(value, param, ctx)
+
+
+def estimator_options(estimator: type[Estimator]) -> Callable[[click.Command], click.Command]:
+    """A decorator that gives a command one option for every hyper-parameter of an estimator."""
+    helps = parameter_help(estimator)
+    hints = typing.get_type_hints(estimator.__init__)
+
+    def add(command: click.Command) -> click.Command:
+        for name, parameter in estimator.parameters().items():
+            command.params.append(_option(name, hints[name], parameter.default, helps[name]))
+        return command
+
+    return add
+
+
+def parameter_help(estimator: type[Estimator]) -> dict[str, str]:
+    """What the "Parameters" section of an estimator's docstring says about each one."""
+    text = inspect.cleandoc(estimator.__doc__ or "")
+    section = re.search(r"^Parameters\n-+\n(.*?)(?:\n\n|\Z)", text, re.DOTALL | re.MULTILINE)
+    found: dict[str, str] = {}
+    name = ""
+    for line in section.group(1).splitlines() if section else ():
+        if line.startswith(" "):
+            found[name] = f"{found[name]} {line.strip()}".strip()
+        else:
+            name = line.strip()
+            found[name] = ""
+    return found
+
+
+def _option(name: str, hint: Any, default: Any, text: str) -> click.Option:
+    flag = name.replace("_", "-")
+    kind = _click_type(name, hint)
+    declaration = f"--{flag}/--no-{flag}" if kind is bool else f"--{flag}"
+    return click.Option(
+        [declaration, name],
+        type=kind,
+        default=default,
+        show_default="none" if default is None else True,
+        help=text,
+        metavar="CELL" if name == "cell" else None,  # click would write out all the names
+    )
+
+
+def _click_type(name: str, hint: Any) -> Any:
+    if name == "cell":  # a record made in Python cannot be typed on a command line; a name can
+        return click.Choice(cells.names())
+    if name == "cell_sizes":
+        return SizesType()
+    kinds = typing.get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    (kind,) = (kind for kind in kinds if kind is not NoneType)
+    if typing.get_origin(kind) is Literal:
+        return click.Choice(typing.get_args(kind))
+    return OptionalType(kind) if NoneType in kinds else kind

@@ -1,0 +1,37 @@
+"""``gatewise resume CHECKPOINT``: go on with training that was interrupted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("resume")
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="MODEL",
+    help="Where to write the model; by default where the interrupted run would have.",
+)
+@click.option("--verbose/--no-verbose", default=True, show_default=True, help="Whether to show progress.")
+def command(checkpoint: Path, output: Path | None, verbose: bool) -> None:
+    """Go on with the training that left CHECKPOINT, with its files and its hyper-parameters.
+
+    A run that was limited in seconds goes on with the seconds that it had left.
+    """
+    from ..errors import require
+    from ..tasks.language import LanguageModel
+    from ..tensorfile import check_writable
+    from .training import finish, model_of, report
+
+    output = output or model_of(checkpoint)
+    check_writable(output)
+    require("torch", "train", "training a model")
+    from ..tasks.language_training import resume_from
+
+    model = resume_from(checkpoint, LanguageModel, verbose=verbose)
+    finish(model, output, checkpoint)
+    report(model, output)

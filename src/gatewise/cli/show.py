@@ -1,0 +1,29 @@
+"""``gatewise show MODEL``: what a model file holds."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import click
+
+
+@click.command("show")
+@click.argument("model", type=click.Path(path_type=Path))
+def command(model: Path) -> None:
+    """Print the layers of the model in the file MODEL with their shapes, its training and its hyper-parameters."""
+    from ..modelfile import load
+
+    estimator = load(model)
+    facts = estimator.training_
+    click.echo(estimator.summary())
+    click.echo()
+    click.echo(f"estimator   {estimator}")
+    click.echo(f"vocabulary  {len(estimator.vocabulary_):,} {estimator.vocabulary_.unit}")
+    click.echo(
+        f"trained     {facts['steps']:,} steps in {facts['seconds']:.1f} s on {facts['tokens']:,} "
+        f"{facts['unit']}; ended: {facts['stopped']}"
+    )
+    loss = facts["validation_loss"]
+    if loss is not None:
+        click.echo(f"validation  {loss:.4f} nats, {loss / math.log(2):.4f} bits, perplexity {math.exp(loss):.3f}")

@@ -1,0 +1,98 @@
+"""``python -m gatewise.demo [FILE]``: train a character language model in about a minute, and play with it.
+
+Without FILE the text is one that every Python carries: the reference pages behind ``help("for")``.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from .cli.application import run
+from .errors import GatewiseError
+from .tasks.language import LanguageModel
+from .tensorfile import write_atomically
+
+SENTENCE = "why do we need a recurrent neural network"
+SHUFFLED = "neural why recurrent need we network do"
+
+
+def python_topics() -> str:
+    """The text of `pydoc_data.topics`.
+
+    Raises:
+        GatewiseError: this Python was installed without it.
+    """
+    try:
+        from pydoc_data.topics import topics
+    except ImportError:
+        raise GatewiseError(
+            "this Python carries no pydoc_data.topics: give a text file, as in: python -m gatewise.demo book.txt"
+        ) from None
+    return "\n".join(topics[name] for name in sorted(topics))
+
+
+def describe(model: LanguageModel) -> None:
+    """The table of layers and what was reached."""
+    loss = model.training_["validation_loss"]
+    click.echo(f"\n{model.summary()}\n")
+    click.echo(f"trained {model.training_['steps']:,} steps in {model.training_['seconds']:.0f} s")
+    click.echo(f"validation loss: {loss:.3f} nats a character = {loss / math.log(2):.3f} bits a character")
+
+
+def rank(model: LanguageModel) -> None:
+    """Which of two orders of nearly the same words the model finds likelier, a character: they differ in length."""
+    click.echo("\nWhich is likelier English? Log-likelihood in nats a character, and in all:")
+    scores = dict(zip((SENTENCE, SHUFFLED), model.log_likelihood([SENTENCE, SHUFFLED]), strict=True))
+    means = {text: score / model.count_tokens(text) for text, score in scores.items()}
+    for place, text in enumerate(sorted(means, key=lambda text: -means[text]), 1):
+        click.echo(f"  {place}. {means[text]:6.3f}  {scores[text]:8.2f}  {text}")
+
+
+@click.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option("--seconds", type=float, default=60.0, show_default=True, help="How long to train.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("demo-output"),
+    show_default=True,
+    help="The folder to write to.",
+)
+def demo(file: Path | None, seconds: float, output: Path) -> None:
+    """Train a character language model on FILE, or on Python's own reference pages."""
+    output.mkdir(parents=True, exist_ok=True)
+    text_path, model_path = file, output / "model.safetensors"
+    if text_path is None:
+        text_path = output / "text.txt"
+        write_atomically(text_path, python_topics().encode())
+    click.echo(
+        f"training a character language model on {text_path} ({text_path.stat().st_size / 1000:,.0f} kB), {seconds:.0f} s"
+    )
+    model = LanguageModel(dropout=0.3, max_seconds=seconds).fit(text_path)
+    model.save(model_path)
+    describe(model)
+    click.echo("\nIt writes (temperature 0.7):\n")
+    click.echo("".join(model.generate("\n", length=500, temperature=0.7, seed=1)))
+    rank(model)
+    command = Path(sys.executable).with_name("gatewise")
+    command = os.path.relpath(command) if command.exists() else "python -m gatewise"
+    click.echo(
+        f"""
+wrote {text_path} (the text) and {model_path} (the model)
+
+Next:
+  {command} generate {model_path} --prompt "The " --temperature 0.7
+  {command} score {model_path} "to be or not to be" "be to not or be to"
+  {command} show {model_path}
+  {command} train language {text_path} -o better.safetensors --hidden-size 512 --max-seconds 600
+  {command} train language your-own-text.txt -o mine.safetensors --cell gru"""
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(run(command=demo))

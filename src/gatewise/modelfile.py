@@ -1,0 +1,51 @@
+"""The model file: one ``.safetensors`` with the weights and a JSON header that says everything else.
+
+The header holds the task, the architecture with the graph of its cell, the vocabulary, the hyper-parameters and the
+training facts. A file whose cell this version never heard of still loads and runs, because the graph is in it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import tensorfile
+from .errors import FileError
+
+if TYPE_CHECKING:
+    from .tasks.language import LanguageModel
+
+KIND = "model"
+VERSION = 1
+TASKS = {"language": ("gatewise.tasks.language", "LanguageModel")}
+
+
+def save_model(path: str | os.PathLike[str], task: str, header: dict[str, Any], weights: dict[str, np.ndarray]) -> None:
+    """Write a model file, atomically."""
+    tensorfile.write(path, KIND, VERSION, {"task": task, **header}, weights)
+
+
+def load(path: str | os.PathLike[str]) -> LanguageModel:
+    """Load a trained model; the file says which estimator it is. No torch is needed.
+
+    Args:
+        path: a file that `save` wrote.
+
+    Returns:
+        The fitted estimator.
+
+    Raises:
+        FileError: the file is missing, truncated, not a Gatewise model, or of a newer version.
+    """
+    header, weights = tensorfile.read(path, KIND, VERSION)
+    task = header.get("task")
+    if task not in TASKS:
+        raise FileError(f"{path} holds a model for the task {task!r}, which this version does not know")
+    module, name = TASKS[task]
+    try:
+        return getattr(importlib.import_module(module), name).from_record(header, weights)
+    except KeyError as error:
+        raise FileError(f"{path} has a damaged header: it lacks {error}") from error

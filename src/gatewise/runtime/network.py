@@ -1,0 +1,77 @@
+"""A trained network on NumPy arrays: the forward pass of encoder → recurrent stack → head, carrying its state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..backends import run_layer
+from ..errors import FileError
+from .architecture import Architecture
+
+LayerStates = tuple[np.ndarray, ...]
+
+
+class RuntimeNetwork:
+    """Runs a model step by step or in long pieces.
+
+    Args:
+        architecture: what the model is made of.
+        weights: every array that `Architecture.shapes` names, float32.
+
+    Raises:
+        FileError: an array is missing or has another shape.
+    """
+
+    def __init__(self, architecture: Architecture, weights: Mapping[str, np.ndarray]) -> None:
+        self.architecture = architecture
+        check_weights(architecture, weights)
+        stack = architecture.stack
+        self._encoder = weights.get("encoder.weight", np.eye(architecture.encoder.tokens, dtype=np.float32))
+        self._layers = [
+            {p.name: weights[f"recurrent.{p.name}_l{layer}"] for p in stack.cell.parameters}
+            for layer in range(stack.num_layers)
+        ]
+        self._head = weights["encoder.weight" if architecture.head.tied else "head.weight"]
+        self._head_bias = weights["head.bias"]
+
+    def run(
+        self, tokens: np.ndarray, states: list[LayerStates] | None = None, lengths: np.ndarray | None = None
+    ) -> tuple[np.ndarray, list[LayerStates]]:
+        """Scores for what follows each token.
+
+        Args:
+            tokens: token numbers [T, B].
+            states: what an earlier call returned, one tuple of [B, width] a layer; None starts from zero.
+            lengths: the number of steps that count in each row [B]; None means T.
+
+        Returns:
+            Scores (logits) [T, B, V], float32, and the states after the last step.
+        """
+        x = self._encoder[tokens]
+        after: list[LayerStates] = []
+        for layer, parameters in enumerate(self._layers):
+            before = None if states is None else states[layer]
+            x, new = run_layer(self.architecture.stack.cell, parameters, x, before, lengths)
+            after.append(tuple(new))
+        return x @ self._head.T + self._head_bias, after
+
+
+def check_weights(architecture: Architecture, weights: Mapping[str, np.ndarray]) -> None:
+    """Raise a `FileError` unless ``weights`` are exactly the arrays that the architecture has."""
+    shapes = architecture.shapes()
+    for name, shape in shapes.items():
+        if name not in weights:
+            raise FileError(f"the model has no array {name!r}")
+        if weights[name].shape != shape:
+            raise FileError(f"the model's array {name!r} has shape {weights[name].shape}; {shape} was expected")
+    extra = set(weights) - set(shapes)
+    if extra:
+        raise FileError(f"the model has an array {sorted(extra)[0]!r} that its architecture does not know")
+
+
+def log_softmax(scores: np.ndarray) -> np.ndarray:
+    """The logarithm of the probabilities along the last axis, float64, in nats."""
+    shifted = scores.astype(np.float64) - scores.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
