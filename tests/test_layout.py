@@ -8,30 +8,19 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "gatewise"
 
 ORDER = [  # each room may use the ones before it
-    "errors",
-    "_version",
-    "ir",
-    "cells",
-    "plan",
-    "backends",
-    "checks",
-    "nn",
-    "tensorfile",
-    "modelfile",
-    "data",
-    "training",
-    "runtime",
-    "tasks",
-    "demo",
-    "cli",
-    "__main__",
+    *("errors", "_version", "ir", "cells", "plan", "backends", "checks", "nn", "tensorfile", "data", "training", "runtime"),
+    *("modelfile", "tasks", "cli", "demo", "__main__"),
 ]
 
 
 def imports(path: Path):
-    """The rooms of this package that a file imports, wherever in the file the import stands."""
+    """The rooms of this package that a file imports when it runs, wherever in the file the import stands."""
     package = path.relative_to(PACKAGE.parent).with_suffix("").parts
-    for node in ast.walk(ast.parse(path.read_text())):
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level] if node.level else ()
             target = (*base, *(node.module or "").split(".")) if node.module else base

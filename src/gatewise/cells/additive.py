@@ -56,7 +56,10 @@ def minimal_rnn(x, h):
     return u * h + (1.0 - u) * z
 
 
-@cell(paper="Zhang et al., Addition-subtraction twin-gated recurrent network (EMNLP), arXiv 1810.12546")
+ZHANG = "Zhang et al., Simplifying neural machine translation with addition-subtraction twin-gated recurrent networks"
+
+
+@cell(paper=f"{ZHANG}, arXiv 1810.12546")
 def atr(x, h):
     """Addition-subtraction twin gates: both gates from one projection of the input and one of the state."""
     p, q = linear("p", x), linear("q", h, bias=False)

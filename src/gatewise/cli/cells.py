@@ -47,9 +47,9 @@ def gallery() -> str:
     lines = [
         "# The cells",
         "",
-        "Written by `scripts/docs` from the cells themselves: the equations are rendered from the graph that runs. W acts on",
-        "the input, U on a state, V on a value computed in the same step; a circled dot multiplies unit by unit. Parameters and",
-        "multiply-adds a step are for 128 inputs and 128 hidden units.",
+        "Written by `scripts/docs` from the cells themselves: the equations are rendered from the graph that runs.",
+        "W acts on the input, U on a state, V on a value computed in the same step; a circled dot multiplies unit by unit.",
+        "Parameters and multiply-adds a step are for 128 inputs and 128 hidden units.",
     ]
     for family, rows in table(128, 128):
         lines += ["", f"## {family}"]
