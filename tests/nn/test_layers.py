@@ -207,6 +207,15 @@ def test_half_precision_runs_in_the_interpreter():
     assert layer.weight_hh_l0.grad is not None
 
 
+def test_autocast_keeps_the_recurrence_in_float32():
+    layer = gnn.GRU(4, 6)
+    x = torch.randn(5, 3, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        y, _ = layer(x.bfloat16())
+    assert y.dtype == torch.float32
+    close(y, layer(x.bfloat16().float())[0], 0)
+
+
 def test_dropout_acts_between_layers_in_training_only():
     torch.manual_seed(0)
     layer = gnn.LSTM(4, 6, num_layers=2, dropout=0.5)

@@ -86,6 +86,9 @@ class Cell:
     doc: str = field(default="", compare=False)
     paper: str = field(default="", compare=False)
 
+    def __hash__(self) -> int:
+        return hash(self.key)
+
     def __post_init__(self):
         try:
             self._check()

@@ -90,36 +90,56 @@ def _backward_shapes(dy, dfinals, x, states, params, histories, kept, lengths, k
     ]
 
 
-def _setup(ctx, inputs, output):
-    x, states, params, lengths, key, reverse, save, record = inputs
-    ctx.set_materialize_grads(False)
-    count = len(states)
-    ctx.facts = (count, len(params), len(record), key, reverse, lengths)
+class _Recurrent(torch.autograd.Function):
+    """The operator with its derivative. Tensors come flat, since autograd looks at no lists."""
+
+    @staticmethod
+    def forward(ctx, run, facts, *tensors):
+        states, lengths, key, reverse, record = facts
+        x, initial, weights = tensors[0], tensors[1 : 1 + states], tensors[1 + states :]
+        output = run(x, list(initial), list(weights), lengths, key, reverse, True, record)
+        histories = [output[0], *output[1 + states + len(record) : -1]]
+        ctx.set_materialize_grads(False)
+        ctx.facts = facts
+        ctx.save_for_backward(*tensors, *histories, output[-1])
+        ctx.mark_non_differentiable(*histories[1:], output[-1])
+        return tuple(output)
+
+    @staticmethod
+    def backward(ctx, *grads):
+        states, lengths, key, reverse, record = ctx.facts
+        params = len(ctx.needs_input_grad) - 3 - states
+        if any(g is not None for g in grads[1 + states : 1 + states + len(record)]):
+            raise RuntimeError("recorded values are for looking at: no gradient flows back through them")
+        x, *rest = ctx.saved_tensors
+        initial, weights = rest[:states], rest[states : states + params]
+        histories, kept = rest[states + params : -1], rest[-1]
+        dy, dfinals = grads[0], list(grads[1 : 1 + states])
+        wants_x = ctx.needs_input_grad[2]
+        if torch.is_grad_enabled():
+            dx, dstates, dparams = _differentiable(key, x, initial, weights, dy, dfinals, lengths, reverse)
+            found = [dx, *dstates, *dparams]
+        else:
+            found = torch.ops.gatewise.recurrent_backward(
+                dy, dfinals, x, initial, weights, histories, kept, lengths, key, reverse, wants_x
+            )
+        return (None, None, found[0] if wants_x else None, *found[1:])
+
+
+def _with_gradient(keys, x, states, params, lengths, key, reverse, save, record):
+    """The operator above autograd: through the function where something learns, else straight on."""
+    below = keys & torch._C._after_autograd_keyset
+
+    def run(*arguments):
+        with torch._C._AutoDispatchBelowAutograd():
+            return torch.ops.gatewise.recurrent.default.redispatch(below, *arguments)
+
+    tensors = (x, *states, *params)
+    if not (torch.is_grad_enabled() and any(t.requires_grad for t in tensors)):
+        return run(x, states, params, lengths, key, reverse, save, record)
     if not save:
-        return
-    histories = [output[0], *output[1 + count + len(record) : -1]]
-    ctx.save_for_backward(x, *states, *params, *histories, output[-1])
-
-
-def _gradients(ctx, grads):
-    states, params, recorded, key, reverse, lengths = ctx.facts
-    if not ctx.saved_tensors:
         raise RuntimeError("gatewise::recurrent was called with save=False and cannot be differentiated")
-    if any(g is not None for g in grads[1 + states : 1 + states + recorded]):
-        raise RuntimeError("recorded values are for looking at: no gradient flows back through them")
-    x, *rest = ctx.saved_tensors
-    initial, weights = rest[:states], rest[states : states + params]
-    histories, kept = rest[states + params : -1], rest[-1]
-    dy, dfinals = grads[0], list(grads[1 : 1 + states])
-    wants_x = ctx.needs_input_grad[0]
-    if torch.is_grad_enabled():
-        dx, dstates, dparams = _differentiable(key, x, initial, weights, dy, dfinals, lengths, reverse)
-    else:
-        found = torch.ops.gatewise.recurrent_backward(
-            dy, dfinals, x, initial, weights, histories, kept, lengths, key, reverse, wants_x
-        )
-        dx, dstates, dparams = found[0], found[1 : 1 + states], found[1 + states :]
-    return dx if wants_x else None, dstates, dparams, None, None, None, None, [None] * recorded
+    return list(_Recurrent.apply(run, (len(states), lengths, key, reverse, record), *tensors))
 
 
 def _differentiable(key, x, initial, weights, dy, dfinals, lengths, reverse):
@@ -148,4 +168,4 @@ _library.impl("recurrent", _forward, "CPU")
 _library.impl("recurrent_backward", _backward, "CPU")
 torch.library.register_fake("gatewise::recurrent", _forward_shapes, lib=_library)
 torch.library.register_fake("gatewise::recurrent_backward", _backward_shapes, lib=_library)
-torch.library.register_autograd("gatewise::recurrent", _gradients, setup_context=_setup, lib=_library)
+_library.impl("recurrent", _with_gradient, "Autograd", with_keyset=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
 from typing import Any
 
 import torch
@@ -20,6 +19,12 @@ from ..ir.trace import Recipe
 from .standard import run_fused, standard_of
 
 _COMPILED = (torch.float32, torch.float64)
+_KERNELS = compiler_available()
+if not _KERNELS:
+    warnings.warn(
+        "llvmlite is not installed, so cells run in the interpreter, many times slower: pip install 'gatewise[jit]'",
+        stacklevel=2,
+    )
 
 
 class Recurrent(nn.Module):
@@ -254,23 +259,14 @@ def _stack(states: Sequence[Tensor]) -> Tensor:
     return torch.stack([nn.functional.pad(s, (0, width - s.shape[1])) if s.shape[1] < width else s for s in states])
 
 
-@cache
-def _kernels_wanted() -> bool:
-    """Whether kernels can be compiled here; says once what to install where they cannot."""
-    if not compiler_available():
-        warnings.warn(
-            "llvmlite is not installed, so cells run in the interpreter, many times slower: pip install 'gatewise[jit]'",
-            stacklevel=4,
-        )
-    return compiler_available()
-
-
 def run_direction(
     cell: Cell, x: Tensor, states: Sequence[Tensor], params: Sequence[Tensor], lengths: Tensor | None, reverse: bool
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """One layer and direction, by the best means for where the tensors are: our kernels on a CPU in float32 and
     float64, torch's fused layer elsewhere for its own cells, and the interpreter for all else."""
-    if x.device.type == "cpu" and x.dtype in _COMPILED and _kernels_wanted():
+    if torch.is_autocast_enabled(x.device.type):  # recurrence adds up rounding: it stays in the parameters' precision
+        x, states = x.to(params[0].dtype), [s.to(params[0].dtype) for s in states]
+    if x.device.type == "cpu" and x.dtype in _COMPILED and _KERNELS:
         from . import operators
 
         if any(t.dtype != x.dtype for t in (*states, *params)):

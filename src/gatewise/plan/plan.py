@@ -19,7 +19,7 @@ from ..ir.ops import LEAF, OPS
 from .places import CARRY, DX, GRADIENT, INPUT, NEW, OLD, PANEL, RECORD, ROWS, SCALAR, Place
 from .schedule import Schedule, Scheduler, recompute_cost
 
-KEEP = 28  # additions that backward rather spends than have a row of units kept for every step
+KEEP = 12  # additions that backward rather spends than have a row of units kept for every step
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ A value that a later group needs is stored, or computed again where that is chea
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..ir.graph import SCALAR as ONE
 from ..ir.graph import Graph
@@ -213,7 +213,37 @@ class Scheduler:
             done.add(key)
             self._fill(self.groups[key])
         order = sorted(self.groups.values(), key=lambda g: (g.level, g.dim != ONE, g.dim))
+        self._share_slots(order)
         return Schedule(self.graph, order, self.places, self.panels, self.rows, self.scalars, len(self.gathered))
+
+    def _share_slots(self, order: list[Group]) -> None:
+        """Give panels of this step the slot of one that is no longer read, so that the step's values stay in the cache."""
+        readers: dict[Place, int] = {}
+        makers: dict[Place, int] = {}
+        for n, group in enumerate(order):
+            for place in group.loads.values():
+                readers[place] = n  # a group reads all it needs of a row before it writes
+            for a in group.accumulators:
+                for p in a.products:
+                    if p.source in self.places:
+                        readers[self.places[p.source]] = n + 1  # but a product reads whole rows while others are written
+            for _, place in group.stores:
+                if place.kind == PANEL and not place.kept:
+                    makers[place] = n
+        moves: dict[Place, Place] = {}
+        free_from: dict[str, list[int]] = {dim: [] for dim in self.panels}
+        for place, made in sorted(makers.items(), key=lambda item: (item[1], item[0].slot)):
+            slots = free_from[place.name]
+            slot = next((s for s, free in enumerate(slots) if free <= made), len(slots))
+            if slot == len(slots):
+                slots.append(0)
+            slots[slot] = readers.get(place, made)
+            moves[place] = replace(place, slot=slot)
+        self.panels = {dim: len(slots) for dim, slots in free_from.items()}
+        self.places = {i: moves.get(p, p) for i, p in self.places.items()}
+        for group in order:
+            group.stores = [(i, moves.get(p, p)) for i, p in group.stores]
+            group.loads = {i: moves.get(p, p) for i, p in group.loads.items()}
 
     def _fill(self, group: Group) -> None:
         """Find what the group computes and loads, asking earlier groups to store what they alone can give."""

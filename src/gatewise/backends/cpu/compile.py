@@ -24,7 +24,8 @@ _engines: list[object] = []  # machine code lives as long as its engine
 
 
 class Kernel:
-    """One compiled schedule: `pack` and `run` are addresses of functions that take a thread's argument table."""
+    """One compiled schedule: `pack` and `run` take the address of a thread's argument table, the teams' functions that of
+    all of them."""
 
     def __init__(self, layout: Layout, code: bytes):
         llvm = binding()
@@ -34,11 +35,11 @@ class Kernel:
         engine.finalize_object()
         _engines.append(engine)
         self.layout = layout
-        self.run_address = engine.get_function_address("run")
-        self.team_address = engine.get_function_address("team")
+        self.run_team = engine.get_function_address("run_team")
+        self.pack_team = engine.get_function_address("pack_team")
         prototype = ctypes.CFUNCTYPE(None, ctypes.c_int64)  # a foreign call: the GIL is released while it runs
         self.pack = prototype(engine.get_function_address("pack"))
-        self.run = prototype(self.run_address)
+        self.run = prototype(engine.get_function_address("run"))
 
 
 def _machine(target: Target):
@@ -64,11 +65,11 @@ def emit_text(layout: Layout) -> str:
     from .emit import Module
     from .outer import emit_backward
     from .step import emit_forward
-    from .team import emit_team
+    from .team import emit_teams
 
     module = Module(layout.target, layout.dtype)
     (emit_backward if layout.mode == "backward" else emit_forward)(module, layout)
-    emit_team(module, len(layout.fields))
+    emit_teams(module, len(layout.fields))
     return str(module.module)
 
 

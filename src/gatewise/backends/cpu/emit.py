@@ -120,7 +120,7 @@ class Function:
 
     # control ---------------------------------------------------------------------------------------------------
 
-    def loop(self, stop: Any, body: Callable[[Any], None], start: Any = 0, step: int = 1) -> None:
+    def loop(self, stop: Any, body: Callable[[Any], None], start: Any = 0, step: Any = 1) -> None:
         """for i in range(start, stop, step)"""
         b = self.b
         counter = self.slot(I64)
@@ -130,7 +130,7 @@ class Function:
         b.position_at_end(inside)
         i = b.load(counter, typ=I64)
         body(i)
-        following = b.add(i, I64(step))
+        following = b.add(i, self.i(step))
         b.store(following, counter)
         b.cbranch(b.icmp_signed("<", following, self.i(stop)), inside, after)
         b.position_at_end(after)
@@ -176,6 +176,14 @@ class Function:
             return
         f = m.declare(f"llvm.masked.store.{m.suffix}.p0", VOID, [m.vector, POINTER, I32, m.mask])
         self.b.call(f, [value, pointer, I32(m.size), mask])
+
+    def clear(self, pointer: Any, count: int) -> None:
+        """Zeros in `count` numbers."""
+        whole = count // self.m.lanes * self.m.lanes
+        zero = self.constant(0.0)
+        self.loop(whole, lambda i: self.store(zero, self.at(pointer, self.mul(i, self.m.size))), step=self.m.lanes)
+        if count - whole:
+            self.store(zero, self.at(pointer, whole * self.m.size), self.tail(count - whole))
 
     def load_scalar(self, pointer: Any) -> Any:
         return self.b.load(pointer, typ=self.m.scalar, align=self.m.size)

@@ -81,7 +81,7 @@ class Layout:
     def schedule(self) -> Schedule:
         return getattr(self.plan, self.mode)
 
-    @property
+    @cached_property
     def lanes(self) -> int:
         return self.target.vector(self.dtype)
 
@@ -199,6 +199,7 @@ class Layout:
         """Bytes a row of one vector of units, all slots."""
         return self.plan.kept.panels[dim] * self.vector_bytes
 
+    @cached_property
     def buffers(self) -> dict[str, int]:
         """Bytes a row of every buffer that has a row for each row of this step only."""
         s = self.schedule
@@ -210,6 +211,7 @@ class Layout:
             result["partial"] = s.partials * self.vector_bytes
         return result
 
+    @cached_property
     def kept_buffers(self) -> dict[str, int]:
         """Bytes a row of every buffer that has a row for each step and row: what forward keeps for backward."""
         k = self.plan.kept
@@ -219,6 +221,7 @@ class Layout:
             result["kept_scalar"] = k.scalars * self.itemsize
         return result if self.mode != "infer" else {}
 
+    @cached_property
     def outer_sources(self) -> list[tuple[Place, str, list]]:
         """The weights' products by source: (place, parameter's in dim, outers)."""
         found: dict[Place, list] = {}
@@ -227,12 +230,14 @@ class Layout:
         dims = {p.name: p.in_dim for p in self.cell.parameters if p.in_dim}
         return [(place, dims[outers[0].matrix[0]], outers) for place, outers in found.items()]
 
+    @cached_property
     def gradient_names(self) -> list[tuple[str, str]]:
         """The gradients of vectors, in order: (parameter.part, dim)."""
         return [(f"{p}.{q}", dim) for (p, q), dim in self.cell.vectors.items()]
 
     # arguments -------------------------------------------------------------------------------------------------
 
+    @cached_property
     def user_arrays(self) -> list[str]:
         """The arrays of the user that a step addresses by row: each gets a table of row pointers."""
         names = ["input", *(f"old:{s.name}" for s in self.cell.states)]
@@ -248,14 +253,28 @@ class Layout:
     @cached_property
     def fields(self) -> dict[str, int]:
         """The position of every argument in a thread's table of 64-bit numbers."""
-        names = ["steps", "first", "step", "batch", "rows", "total", "index", "counts", "offsets", "tables", "packed"]
-        names += self.user_arrays()
+        names = [
+            "thread",
+            "threads",
+            "steps",
+            "first",
+            "step",
+            "batch",
+            "rows",
+            "total",
+            "index",
+            "counts",
+            "offsets",
+            "tables",
+            "packed",
+        ]
+        names += self.user_arrays
         for s in self.cell.states:
             names += [f"stride:{s.name}", f"mask:{s.name}", f"initial:{s.name}"]
         names += [f"param:{p.name}" for p in self.cell.parameters]
-        names += [*self.kept_buffers(), *self.buffers()]
+        names += [*self.kept_buffers, *self.buffers]
         if self.mode == "backward":
-            names += [f"gradient:{n}" for n, _ in self.gradient_names()]
+            names += [f"gradient:{n}" for n, _ in self.gradient_names]
             names += [f"dmatrix:{p.name}" for p in self.cell.parameters if p.in_dim]
             names += ["block", "chunk", "packed_rows"]
         return {n: i for i, n in enumerate(dict.fromkeys(names))}
@@ -263,7 +282,7 @@ class Layout:
     @cached_property
     def frame(self) -> dict[str, int]:
         """The position of every address in the frame, which the step's functions read; it is filled once a step."""
-        names = ["args", *self.user_arrays(), *self.kept_buffers(), *self.buffers()]
+        names = ["args", *self.user_arrays, *self.kept_buffers, *self.buffers]
         names += [f"across_{n}" for n in names if n.startswith(("panel:", "kept_panel:"))]
         return {n: i for i, n in enumerate(names)}
 

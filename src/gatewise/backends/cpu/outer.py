@@ -169,13 +169,19 @@ def emit_backward(m: Module, layout: Layout) -> None:
     frame_function = emit_frame(m, layout)
     step = StepEmitter(m, layout)
     emitter = OuterEmitter(m, layout)
-    outers = [emitter.emit(f"outer{k}", *found) for k, found in enumerate(layout.outer_sources())]
+    outers = [emitter.emit(f"outer{k}", *found) for k, found in enumerate(layout.outer_sources)]
     f = m.function("run", [("args", POINTER)], internal=False)
     args, b = f.arg["args"], f.b
     frame, scratch = f.slot(I64, len(layout.frame), align=64), step.scratch(f)
     packed = f.pointer_field(args, layout.fields["packed"])
     counts = f.pointer_field(args, layout.fields["counts"])
     offsets = f.pointer_field(args, layout.fields["offsets"])
+    for name, dim in layout.gradient_names:
+        f.clear(f.pointer_field(args, layout.fields[f"gradient:{name}"]), layout.vectors(dim) * layout.lanes)
+    for p in layout.cell.parameters:
+        if p.in_dim:
+            rows, columns = p.shape(layout.sizes)
+            f.clear(f.pointer_field(args, layout.fields[f"dmatrix:{p.name}"]), rows * columns)
     steps, size = f.field(args, layout.fields["steps"]), f.field(args, layout.fields["chunk"])
     block = f.field(args, layout.fields["block"])
 

@@ -220,12 +220,13 @@ def emit_copy(m: Module, layout: Layout, units: int, tail: int) -> ir.Function:
 
 
 def emit_pack(m: Module, layout: Layout) -> ir.Function:
-    """pack(args): all the packed weights of a schedule, from the parameters as the user holds them."""
+    """pack(args): a thread's share of the packed weights of a schedule, from the parameters as the user holds them."""
     transposing = emit_transpose(m, layout)
     copies: dict[tuple[int, int], ir.Function] = {}
     f = m.function("pack", [("args", POINTER)], internal=False)
     args, vb = f.arg["args"], layout.vector_bytes
     packed = f.pointer_field(args, layout.fields["packed"])
+    thread, threads = f.field(args, layout.fields["thread"]), f.field(args, layout.fields["threads"])
 
     def part(product) -> tuple[Any, int, int, int]:
         start, rows, columns = layout.part_row(product.matrix)
@@ -276,7 +277,7 @@ def emit_pack(m: Module, layout: Layout) -> ir.Function:
                             transpose_phase(phase, panels, place, v)
                         place = f.at(place, layout.phase_bytes(phase, panels.units))
 
-            f.loop(panels.count, panel)
+            f.loop(panels.count, panel, start=thread, step=threads)
             offset += panels.count * size
 
     return f.end()

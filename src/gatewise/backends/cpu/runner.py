@@ -153,12 +153,12 @@ class Result:
 
 def kept_bytes(layout: Layout, steps: int, batch: int) -> int:
     """The size of the kept block, for any number of threads. Its last bytes are a trailer, see `Saved`."""
-    pieces = len(layout.kept_buffers()) * MOST_THREADS + 2
-    return sum(layout.kept_buffers().values()) * steps * batch + ALIGNMENT * pieces
+    pieces = len(layout.kept_buffers) * MOST_THREADS + 2
+    return sum(layout.kept_buffers.values()) * steps * batch + ALIGNMENT * pieces
 
 
 def _kept_sizes(layout: Layout, rows: Rows) -> list[list[int]]:
-    return [[per_row * total for per_row in layout.kept_buffers().values()] for total in rows.totals]
+    return [[per_row * total for per_row in layout.kept_buffers.values()] for total in rows.totals]
 
 
 def _shared(
@@ -205,6 +205,8 @@ def _tables(layout: Layout, shared: Mapping[str, int], threads: Sequence[Mapping
 
 def _own(layout: Layout, rows: Rows, k: int) -> dict[str, int]:
     return {
+        "thread": k,
+        "threads": len(rows.index),
         "rows": len(rows.index[k]),
         "total": rows.totals[k],
         "index": address(rows.index[k]),
@@ -259,8 +261,8 @@ def forward(
 
 def _run_forward(k: Kernel, shared: dict[str, int], rows: Rows) -> np.ndarray:
     layout = k.layout
-    buffers = layout.buffers()
-    tables = 8 * len(layout.user_arrays())
+    buffers = layout.buffers
+    tables = 8 * len(layout.user_arrays)
     packed = layout.packed_offsets[-1]
     widths = [len(i) for i in rows.index]
     arena = _Arena(_total([packed, *(s * n for n in widths for s in (tables, *buffers.values()))]))
@@ -272,10 +274,9 @@ def _run_forward(k: Kernel, shared: dict[str, int], rows: Rows) -> np.ndarray:
         values = _own(layout, rows, t)
         values["tables"] = arena.piece(tables * n)
         values |= {name: arena.piece(size * n) for name, size in buffers.items()}
-        values |= {name: kept.piece(size) for name, size in zip(layout.kept_buffers(), kept_sizes[t], strict=True)}
+        values |= {name: kept.piece(size) for name, size in zip(layout.kept_buffers, kept_sizes[t], strict=True)}
         own.append(values)
     table = _tables(layout, shared, own)
-    k.pack(address(table))
     team.run(k, table)
     return kept.block
 
@@ -337,7 +338,8 @@ def backward(
     if input_gradient:
         full = all(c.min(initial=0) == len(i) for c, i in zip(rows.counts, rows.index, strict=True))
         dx = (POOL.empty if full and steps else POOL.zeros)(x.shape, x.dtype)
-    gradients = {p.name: POOL.zeros(p.shape(sizes), x.dtype) for p in cell.parameters}
+    make = POOL.empty if steps and batch else POOL.zeros  # the kernel clears what it adds to
+    gradients = {p.name: make(p.shape(sizes), x.dtype) for p in cell.parameters}
     if steps and batch:
         shared = _shared(layout, params, x, initial, saved.histories, reverse)
         shared["dy"] = address(dy)
@@ -352,26 +354,26 @@ def _run_backward(
     k: Kernel, shared: dict[str, int], rows: Rows, kept: np.ndarray, gradients: dict[str, np.ndarray], dtype: np.dtype
 ) -> None:
     layout, cell = k.layout, k.layout.cell
-    buffers = layout.buffers()
-    tables = 8 * len(layout.user_arrays())
+    buffers = layout.buffers
+    tables = 8 * len(layout.user_arrays)
     widths = [len(i) for i in rows.index]
-    kept_row = max(1, sum(layout.kept_buffers().values()))
+    kept_row = max(1, sum(layout.kept_buffers.values()))
     weight_bytes = sum(gradients[p.name].nbytes for p in cell.parameters if p.in_dim)
     blocks = [max(1, BLOCK_ROWS // n) for n in widths]
     budget = max(_CHUNK_BYTES, 16 * weight_bytes)  # a weight's gradient goes through memory once a chunk
     chunks = [-(-max(1, budget // (kept_row * n)) // b) * b for n, b in zip(widths, blocks, strict=True)]
-    widest = max((layout.vectors(dim) for _, dim, _ in layout.outer_sources()), default=0) * layout.vector_bytes
-    vectors = layout.gradient_names()
+    widest = max((layout.vectors(dim) for _, dim, _ in layout.outer_sources), default=0) * layout.vector_bytes
+    vectors = layout.gradient_names
     matrices = [p for p in cell.parameters if p.in_dim]
     packed = layout.packed_offsets[-1]
     gathered = [widest * n * b for n, b in zip(widths, blocks, strict=True)]
     sums = sum(layout.vectors(dim) for _, dim in vectors) * layout.vector_bytes
     arena = _Arena(_total([packed, *gathered, *(s * n for n in widths for s in (tables, *buffers.values()))]))
     shared["packed"] = arena.piece(packed)
-    sums_block = POOL.zeros((len(widths), max(1, sums)), np.uint8)
+    sums_block = POOL.empty((len(widths), max(1, sums)), np.uint8)
     partial = {p.name: [gradients[p.name]] for p in matrices}
     for p in matrices:
-        partial[p.name] += [POOL.zeros(gradients[p.name].shape, dtype) for _ in widths[1:]]
+        partial[p.name] += [POOL.empty(gradients[p.name].shape, dtype) for _ in widths[1:]]
     kept_address = address(kept)
     own = []
     for t, n in enumerate(widths):
@@ -380,7 +382,7 @@ def _run_backward(
         values["packed_rows"] = arena.piece(gathered[t])
         values["tables"] = arena.piece(tables * n)
         values |= {name: arena.piece(size * n) for name, size in buffers.items()}
-        for name, per_row in layout.kept_buffers().items():
+        for name, per_row in layout.kept_buffers.items():
             values[name] = kept_address
             kept_address += _aligned(per_row * rows.totals[t])
         place = address(sums_block) + t * sums_block.strides[0]
@@ -391,7 +393,6 @@ def _run_backward(
             values[f"dmatrix:{p.name}"] = address(partial[p.name][t])
         own.append(values)
     table = _tables(layout, shared, own)
-    k.pack(address(table))
     team.run(k, table)
     for p in matrices:
         for other in partial[p.name][1:]:

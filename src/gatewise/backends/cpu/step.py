@@ -332,7 +332,7 @@ def emit_frame(m: Module, layout: Layout) -> ir.Function:
 
     put("args", args)
     tables = f.pointer_field(args, layout.fields["tables"])
-    places = {name: f.at(tables, f.mul(rows, k * 8)) for k, name in enumerate(layout.user_arrays())}
+    places = {name: f.at(tables, f.mul(rows, k * 8)) for k, name in enumerate(layout.user_arrays)}
     for name, table in places.items():
         put(name, table)
     index = f.pointer_field(args, layout.fields["index"])
@@ -344,11 +344,11 @@ def emit_frame(m: Module, layout: Layout) -> ir.Function:
             f.b.store(address, f.at(table, f.mul(b_, 8)), align=8)
 
     f.loop(clock.rows, row)
-    for name in [*layout.kept_buffers(), *layout.buffers()]:
+    for name in [*layout.kept_buffers, *layout.buffers]:
         kept = name.startswith("kept_")
         base = f.pointer_field(args, layout.fields[name])
         kind, _, dim = name.removeprefix("kept_").partition(":")
-        per_row = {**layout.kept_buffers(), **layout.buffers()}[name]
+        per_row = {**layout.kept_buffers, **layout.buffers}[name]
         if kind == "panel":
             per_row //= layout.vectors(dim)
             put("across_" + name, f.mul(total if kept else rows, per_row))

@@ -16,17 +16,21 @@ from functools import cache
 import numpy as np
 
 
-def emit_team(m, fields: int) -> None:
-    """team(data): data is [tickets taken, tables, a table each]; every member of the team takes one ticket."""
+def emit_teams(m, fields: int) -> None:
+    """run_team(data) and pack_team(data), data being [tickets taken, tables, a table each]: every member of a team takes
+    one ticket and does the work of that table, if there is one."""
     from .emit import I64, POINTER
 
-    f = m.function("team", [("data", POINTER)], internal=False)
-    data = f.arg["data"]
-    ticket = f.b.atomic_rmw("add", data, I64(1), "monotonic")
-    run = next(g for g in m.module.functions if g.name == "run")
-    count = f.field(data, 1)
-    f.when(f.b.icmp_signed("<", ticket, count), lambda: f.call(run, f.at(data, 16, f.mul(ticket, fields * 8))))
-    f.end()
+    for name in ("run", "pack"):
+        f = m.function(f"{name}_team", [("data", POINTER)], internal=False)
+        data = f.arg["data"]
+        ticket = f.b.atomic_rmw("add", data, I64(1), "monotonic")
+        work = next(g for g in m.module.functions if g.name == name)
+        f.when(
+            f.b.icmp_signed("<", ticket, f.field(data, 1)),
+            lambda f=f, work=work, ticket=ticket, data=data: f.call(work, f.at(data, 16, f.mul(ticket, fields * 8))),
+        )
+        f.end()
 
 
 def available() -> int:
@@ -69,22 +73,25 @@ def _pool() -> ThreadPoolExecutor:
 
 
 def run(kernel, tables: np.ndarray) -> None:
-    """Run a kernel on every row of tables [threads, fields], one thread a row; returns when all are done."""
+    """Pack the weights and run a kernel on every row of tables [threads, fields], one thread a row."""
     threads = len(tables)
     address = tables.ctypes.data
     if threads == 1:
+        kernel.pack(address)
         kernel.run(address)
         return
     openmp = _openmp() if "torch" in sys.modules else None
     team = available()
     if openmp is not None and threads <= team:
         data = np.empty(2 + tables.size, np.int64)
-        data[0], data[1] = 0, threads
         data[2:] = tables.ravel()
-        openmp(kernel.team_address, data.ctypes.data, team, 0)
+        for function in (kernel.pack_team, kernel.run_team):
+            data[0], data[1] = 0, threads
+            openmp(function, data.ctypes.data, team, 0)
         return
     line = tables.strides[0]
-    waiting = [_pool().submit(kernel.run, address + line * k) for k in range(1, threads)]
-    kernel.run(address)
-    for task in waiting:
-        task.result()
+    for function in (kernel.pack, kernel.run):
+        waiting = [_pool().submit(function, address + line * k) for k in range(1, threads)]
+        function(address)
+        for task in waiting:
+            task.result()

@@ -1,0 +1,98 @@
+"""Every cell against torchrecurrent's, a Python loop over torch: one training step, interleaved in one run.
+
+    python benchmarks/cells.py
+    python benchmarks/cells.py --cells mgu,janet --rounds 9
+
+Medians of the rounds, and the median of the rounds' ratios (theirs over ours). Where torchrecurrent has no such cell the
+peer is the torch.nn layer of its family.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+
+import torch
+import torchrecurrent
+from layers import FAMILY, products, rounds, training_step
+
+import gatewise.nn
+from gatewise import cells
+
+PEERS = {
+    "atr": "ATR", "brc": "BR", "nbrc": "NBR", "cfn": "CFN", "sgu": "SGU", "dsgu": "DSGU", "fast_rnn": "FastRNN",
+    "fast_grnn": "FastGRNN", "ind_rnn": "IndRNN", "janet": "JANET", "li_gru": "LiGRU", "light_ru": "LightRU", "mgu": "MGU",
+    "mut1": "MUT1", "mut2": "MUT2", "mut3": "MUT3", "minimal_rnn": "MinimalRNN", "multiplicative_lstm": "MultiplicativeLSTM",
+    "nas": "NAS", "original_lstm": "OriginalLSTM", "peephole_lstm": "PeepholeLSTM", "ran": "RAN", "residual_lstm": "ResLSTM",
+    "star": "STAR", "t_rnn": "TRNN", "t_gru": "TGRU", "t_lstm": "TLSTM", "ugrnn": "UGRNN", "unicornn": "UnICORNN",
+    "cornn": "coRNN", "intersection_rnn": "IntersectionRNN", "working_memory_lstm": "WMCLSTM", "lem": "LEM", "scrn": "SCRN",
+}  # fmt: skip
+
+
+class Loop(torch.nn.Module):
+    """A torchrecurrent cell over time, as its users run it."""
+
+    def __init__(self, cell: torch.nn.Module):
+        super().__init__()
+        self.cell = cell
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, None]:
+        state, ys = None, []
+        for step in x:
+            state = self.cell(step, state)
+            ys.append(state[0] if isinstance(state, tuple) else state)
+            if isinstance(state, tuple) and isinstance(state[1], tuple):
+                state = state[1]
+        return torch.stack(ys), None
+
+
+def row(name: str, steps: int, batch: int, units: int, count: int, seconds: float) -> tuple[str, float]:
+    cell = cells.get(name)
+    extra = {d: units // 2 for d in cell.dims if d not in ("input_size", "hidden_size")}
+    ours = gatewise.nn.Recurrent(cell, units, units, **extra)
+    if name in PEERS:
+        peer = f"torchrecurrent {PEERS[name]}"
+        theirs: torch.nn.Module = Loop(getattr(torchrecurrent, f"{PEERS[name]}Cell")(units, units))
+    else:
+        family = FAMILY.get(name, "LSTM")
+        peer = f"torch.nn {family}"
+        theirs = getattr(torch.nn, family)(units, units)
+    x = torch.randn(steps, batch, units, requires_grad=True)
+    dy = torch.randn(steps, batch, ours.output_size)
+    dy_theirs = torch.randn(steps, batch, units)
+    times = rounds({"ours": training_step(ours, x, dy), "theirs": training_step(theirs, x, dy_theirs)}, count, seconds)
+    median = {k: statistics.median(v) for k, v in times.items()}
+    ratio = statistics.median(b / a for a, b in zip(times["ours"], times["theirs"], strict=True))
+    rate = 3 * products(cell, {"input_size": units, "hidden_size": units, **extra}, steps, batch) / median["ours"] / 1e9
+    line = f"| {name} | {median['ours'] * 1e3:.2f} | {rate:.0f} | {peer} | {median['theirs'] * 1e3:.2f} | {ratio:.2f} |"
+    return line, ratio
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cells", default=",".join(cells.names()))
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--units", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=0.02, help="of each candidate in a round")
+    options = parser.parse_args()
+    print(
+        f"torch {torch.__version__}, torchrecurrent {torchrecurrent.__version__}, {torch.get_num_threads()} threads; one "
+        f"training step, T={options.steps} B={options.batch} I=H={options.units} float32; medians of {options.rounds} rounds"
+    )
+    print("| cell | ms | GF/s | peer | its ms | ratio |\n|---|---|---|---|---|---|")
+    loops = []
+    for name in options.cells.split(","):
+        line, ratio = row(name, options.steps, options.batch, options.units, options.rounds, options.seconds)
+        print(line, flush=True)
+        if name in PEERS:
+            loops.append(ratio)
+    if loops:
+        print(
+            f"against torchrecurrent: least {min(loops):.1f}, median {statistics.median(loops):.1f}, most {max(loops):.1f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
