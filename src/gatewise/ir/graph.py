@@ -102,6 +102,8 @@ class Builder:
         values = [s.constant for s in symbols]
         if op.shape == REDUCTION:
             dim = SCALAR
+            if name == "sum":
+                return self._sum(symbols[0])
         else:
             dim = elementwise_dim((s.dim for s in symbols), name)
             if all(v is not None for v in values):
@@ -110,6 +112,51 @@ class Builder:
             if simpler is not None:
                 return simpler
         return self._add(Node(name, tuple(s.index for s in symbols), dim))
+
+    def _sum(self, value: Symbol) -> Symbol:
+        """The sum over units, with numbers a row taken out: sum(a s + b t) = s sum(a) + t sum(b).
+
+        The sums then wait for a and b only, not for s and t, which may themselves be sums: one pass over the units less.
+        """
+        grouped: dict[int | None, list[Symbol]] = {}
+        for factor, term in self._terms(value, value.dim, None):
+            grouped.setdefault(None if factor is None else factor.index, []).append(term)
+        result = None
+        for factor, terms in grouped.items():
+            total = terms[0]
+            for term in terms[1:]:
+                total = total + term
+            if total.dim != SCALAR:
+                total = self._add(Node("sum", (total.index,), SCALAR))
+            total = total if factor is None else total * self.symbol(factor)
+            result = total if result is None else result + total
+        assert result is not None
+        return result
+
+    def _terms(self, value: Symbol, dim: str, factor: Symbol | None) -> list[tuple[Symbol | None, Symbol]]:
+        """A value as a sum of rows of units, each times a number a row (None for one)."""
+        node, args = value.node, [self.symbol(a) for a in value.node.args]
+        if value.dim == SCALAR:  # the same number in every unit
+            count = self.leaf("size", SCALAR, dim)
+            return [(value if factor is None else factor * value, count)]
+        if node.op == "broadcast":
+            return self._terms(args[0], dim, factor)
+        if node.op == "neg":
+            return self._terms(args[0], dim, self.const(-1.0) if factor is None else -factor)
+        if node.op in ("add", "sub"):
+            second = factor
+            if node.op == "sub":
+                second = self.const(-1.0) if factor is None else -factor
+            return self._terms(args[0], dim, factor) + self._terms(args[1], dim, second)
+        if node.op in ("mul", "div"):
+            for one, other in ((0, 1), (1, 0))[: 2 if node.op == "mul" else 1]:
+                number = args[other]
+                if number.node.op == "broadcast":
+                    number = self.symbol(number.node.args[0])
+                if number.dim == SCALAR:
+                    number = number if node.op == "mul" else 1.0 / number
+                    return self._terms(args[one], dim, number if factor is None else factor * number)
+        return [(factor, value)]
 
     def _add(self, node: Node) -> Symbol:
         index = self._ids.get(node)

@@ -97,6 +97,8 @@ def choose_saved(cell: Cell, needed: list[int], at_hand: dict[int, Place]) -> li
 def _is_read(cell: Cell, number: int, needed: list[int], have: dict[int, object]) -> bool:
     """Whether a number a row is read by backward, or by a row of units that backward computes again."""
     nodes = cell.graph.nodes
+    if all(nodes[i].op not in ("input", "state") for i in cell.graph.reachable([number])):
+        return False  # the same in every row: it costs nothing to compute again
     again = cell.graph.reachable([i for i in needed if nodes[i].dim != ONE], stop=frozenset(have))
     return number in needed or any(number in nodes[i].args for i in again if i not in have and nodes[i].dim != ONE)
 
