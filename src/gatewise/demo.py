@@ -17,8 +17,8 @@ from .errors import GatewiseError
 from .tasks.language import LanguageModel
 from .tensorfile import write_atomically
 
-SENTENCE = "why do we need a recurrent neural network"
-SHUFFLED = "neural why recurrent need we network do"
+SENTENCE: str = "why do we need a recurrent neural network"
+SHUFFLED: str = "neural why recurrent need we network do"
 
 
 def python_topics() -> str:
