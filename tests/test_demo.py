@@ -1,4 +1,4 @@
-"""The demo, in two seconds instead of sixty."""
+"""The demo, in twenty steps."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from gatewise.errors import GatewiseError
 
 def test_the_demo_says_what_it_did(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert run(["--seconds", "2"], command=demo.demo) == 0
+    assert run(["--steps", "20"], command=demo.demo) == 0
     out = capsys.readouterr().out
     for words in ("nats a character", "bits a character", demo.SENTENCE, demo.SHUFFLED, "Next:"):
         assert words in out

@@ -111,6 +111,9 @@ def compiled(case: Case, lanes: int | None = None, threads: int = 1) -> Outcome:
     c = case
     result = runner.forward(c.cell, c.params, c.x, c.states, c.sizes, c.lengths, c.reverse, True, (), threads, lanes)
     assert result.saved is not None
+    plain = runner.forward(c.cell, c.params, c.x, c.states, c.sizes, c.lengths, c.reverse, False, (), threads, lanes)
+    if not all(map(np.array_equal, (plain.y, *plain.finals), (result.y, *result.finals))):
+        raise CheckFailed(f"cell {c.cell.name!r}: the kernel that saves for backward and the one that does not disagree")
     g = runner.backward(c.cell, c.params, c.x, c.states, c.sizes, result.saved, c.dy, c.dfinals, c.reverse, True, lanes)
     return _outcome(case, result.y, result.finals, g)
 
@@ -169,7 +172,7 @@ def compare(case: Case, got: Outcome, expected: Outcome, tolerance: float) -> No
             raise CheckFailed(f"cell {case.cell.name!r}: {name} is off by {error:.3g} of its largest value")
 
 
-TOLERANCE = {"float32": 2e-5, "float64": 1e-11}  # about 200 roundings of the largest value
+TOLERANCE = {"float32": 4e-5, "float64": 1e-11}  # some hundred roundings of the largest value
 
 
 def check_cell(cell: Cell, backend: Callable[[Case], Outcome] | None = compiled) -> None:

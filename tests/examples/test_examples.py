@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-ARGUMENTS = {"own_cell.py": ["--steps", "60", "--length", "10"]}
+ARGUMENTS = {"own_cell.py": ["--steps", "200", "--length", "10"]}
 SAYS = {"own_cell.py": ["gradients agree", "same answers: True"]}
 
 

@@ -203,6 +203,9 @@ class Scheduler:
         for node, products in sorted(self.products.items()):
             group = self._group(self.level[node], self.graph.nodes[node].dim)
             group.accumulators += (Accumulator(node, products),)
+            for product in products:  # before anything else asks: products read whole rows, which others can read too
+                if product.source not in self.at_hand:
+                    self._home(product.source, PANEL if product.transposed else ROWS)
         done: set[tuple[int, str]] = set()
         while True:
             left = [k for k in self.groups if k not in done]
@@ -247,10 +250,6 @@ class Scheduler:
 
     def _fill(self, group: Group) -> None:
         """Find what the group computes and loads, asking earlier groups to store what they alone can give."""
-        for accumulator in group.accumulators:
-            for product in accumulator.products:
-                if product.source not in self.at_hand:
-                    self._home(product.source, PANEL if product.transposed else ROWS)
         accumulated = {a.node for a in group.accumulators}
         compute: set[int] = set()
         todo = [i for i, _ in group.stores] + [source for _, source in group.reductions]

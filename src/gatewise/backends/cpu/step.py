@@ -180,7 +180,7 @@ class Epilogue:
         if place.kind == PARTIAL:
             combine = f.maximum if node.op == "maximum_unit" else f.b.fadd
             return f.across(f.load(address), combine)
-        return f.load(address, self._mask(j) if is_user(place) else None)
+        return f.load(address, self._mask(j) if is_user(place) or place.kind == ROWS else None)
 
     def _prepare(self, i: int, place: Place, value: Any, j: int, row: Any, pointers: dict[str, Any]):
         """A store that waits: (value, address, mask)."""
