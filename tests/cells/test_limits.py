@@ -43,7 +43,7 @@ def test_greffs_np_variant_is_the_lstm():
 
 
 def test_min_grus_parallel_form_equals_its_loop():
-    """A cumulative product and sum over all steps at once, in place of the recurrence (arXiv 2410.01201, appendix B)."""
+    """A cumulative product and sum over all steps at once, in place of the recurrence (arXiv 2410.01201)."""
     cell = cells.get("min_gru")
     params, parts = parameters(cell)
     x, h0 = RNG.standard_normal((9, 3, 4)), np.abs(RNG.standard_normal((3, 8)))
@@ -65,7 +65,7 @@ def test_lem_stays_within_one(scale):
 
 
 def test_cornn_stays_bounded():
-    """Proposition 1 of arXiv 2010.00951: the states grow no faster than the square root of time; damped, not even so."""
+    """arXiv 2010.00951: the states grow no faster than the square root of time; damped, not even so."""
     cell = cells.get("cornn", dt=0.05)
     params, _ = parameters(cell, scale=3.0)
     y, finals = run_layer(cell, params, RNG.standard_normal((20_000, 2, 4)))
@@ -87,7 +87,7 @@ def test_slstm_survives_large_pre_activations(size, dtype):
 
 
 def test_a_brc_latches():
-    """With a feedback above one a unit keeps the sign it was pushed to, long after (arXiv 2006.05252, section 3)."""
+    """With a feedback above one a unit keeps the sign it was pushed to, long after (arXiv 2006.05252)."""
     cell = cells.get("brc")
     params, parts = parameters(cell, scale=0.0)
     parts["bias.a"][:] = 3.0  # a near 2: bistable
@@ -108,7 +108,7 @@ def test_without_input_a_cfn_relaxes_to_zero():
 
 
 def test_rnn_with_identity_start_copies_its_state():
-    """An IRNN without input keeps a positive state exactly (arXiv 1504.00941, section 3)."""
+    """An IRNN without input keeps a positive state exactly (arXiv 1504.00941)."""
     cell = cells.get("irnn")
     params, parts = parameters(cell, scale=0.0)
     parts["weight_hh.a"][:] = np.eye(8)

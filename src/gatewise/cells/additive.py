@@ -3,7 +3,7 @@
 from ..ir.trace import cell, gate, linear, maximum, minimum, named, parameter, relu, sigmoid, softplus, tanh
 
 
-@cell(paper="van der Westhuizen & Lasenby, The unreasonable effectiveness of the forget gate, arXiv 1804.04849, equation 5")
+@cell(paper="van der Westhuizen & Lasenby, The unreasonable effectiveness of the forget gate, arXiv 1804.04849")
 def janet(x, h, beta=1.0):
     """Just another network: an LSTM with a forget gate only, whose candidate enters a little more than it forgets."""
     q = linear("f", x, h, bias=1.0)
@@ -14,14 +14,14 @@ def janet(x, h, beta=1.0):
 COLLINS = "Collins, Sohl-Dickstein & Sussillo, Capacity and trainability in recurrent neural networks, arXiv 1611.09913"
 
 
-@cell(paper=f"{COLLINS}, equations 4 to 6")
+@cell(paper=f"{COLLINS}")
 def ugrnn(x, h):
     """Update gate network: one gate between the old state and the candidate."""
     g = gate("g", sigmoid, x, h)
     return g * h + (1.0 - g) * gate("n", tanh, x, h)
 
 
-@cell(paper=f"{COLLINS}, equations 7 to 12")
+@cell(paper=f"{COLLINS}")
 def intersection_rnn(x, y, h):
     """A recurrent and a depth path with a coupled gate each. The output y is not carried on, and is made of a projection
     of x, where the paper wants as many inputs as units."""
@@ -31,7 +31,7 @@ def intersection_rnn(x, y, h):
     return y, h
 
 
-@cell(paper="Lee, Levy & Zettlemoyer, Recurrent additive networks, arXiv 1705.07393, equations 1 to 3")
+@cell(paper="Lee, Levy & Zettlemoyer, Recurrent additive networks, arXiv 1705.07393")
 def ran(x, h, c):
     """Recurrent additive network: the cell state is a weighted sum of projected inputs."""
     i = gate("i", sigmoid, x, h)
@@ -40,7 +40,7 @@ def ran(x, h, c):
     return tanh(c), c
 
 
-@cell(paper="Laurent & von Brecht, A recurrent neural network without chaos, arXiv 1612.06212, equations 1 to 3")
+@cell(paper="Laurent & von Brecht, A recurrent neural network without chaos, arXiv 1612.06212")
 def cfn(x, h):
     """Chaos-free network: without input its state relaxes to zero."""
     theta = gate("theta", sigmoid, x, h, bias=1.0)
@@ -48,7 +48,7 @@ def cfn(x, h):
     return theta * tanh(h) + eta * tanh(linear("n", x, bias=False))
 
 
-@cell(paper="Chen, MinimalRNN, arXiv 1711.06788, equations 2 to 4")
+@cell(paper="Chen, MinimalRNN, arXiv 1711.06788")
 def minimal_rnn(x, h):
     """The input is embedded once; a gate moves the state towards the embedding."""
     z = gate("z", tanh, x)
@@ -66,7 +66,7 @@ def atr(x, h):
     return named("i", sigmoid(p + q)) * p + named("f", sigmoid(p - q)) * h
 
 
-@cell(paper="Turkoglu et al., Gating revisited: deep multi-layer RNNs that can be trained, arXiv 1911.11033, equation 9")
+@cell(paper="Turkoglu et al., Gating revisited: deep multi-layer RNNs that can be trained, arXiv 1911.11033")
 def star(x, h):
     """Stackable recurrent cell: one gate, made so that gradients keep their size across layers."""
     z = gate("z", tanh, x)
@@ -89,7 +89,7 @@ def _hard_sigmoid(value, slope):
     return minimum(maximum(slope * value + 0.5, 0.0), 1.0)
 
 
-@cell(paper=f"{GAO}, equations 7 to 11")
+@cell(paper=f"{GAO}")
 def sgu(x, h, slope=0.2):
     """Simple gated unit: the input gates the state before it is projected. slope is the hard sigmoid's."""
     g = named("g", tanh(linear("g", linear("x", x, bias=False) * h)))
@@ -97,7 +97,7 @@ def sgu(x, h, slope=0.2):
     return (1.0 - z) * h + z * softplus(g * h)
 
 
-@cell(paper=f"{GAO}, equations 12 to 17")
+@cell(paper=f"{GAO}")
 def dsgu(x, h, slope=0.2):
     """Deep simple gated unit: the simple one with one more projection."""
     g = named("g", tanh(linear("g", linear("x", x, bias=False) * h)))
@@ -105,7 +105,7 @@ def dsgu(x, h, slope=0.2):
     return (1.0 - z) * h + z * sigmoid(linear("out", g * h, bias=False))
 
 
-@cell(paper="Kusupati et al., FastGRNN, NeurIPS (2018), arXiv 1901.02358, section 3.2")
+@cell(paper="Kusupati et al., FastGRNN, NeurIPS (2018), arXiv 1901.02358")
 def fast_grnn(x, h):
     """Gated network whose gate and candidate share both matrices."""
     shared = linear("a", x, h, bias=False)
@@ -118,7 +118,7 @@ def fast_grnn(x, h):
 VECOVEN = "Vecoven, Ernst & Drion, A bio-inspired bistable recurrent cell allows for long-lasting memory, arXiv 2006.05252"
 
 
-@cell(paper=f"{VECOVEN}, equations 5 to 7")
+@cell(paper=f"{VECOVEN}")
 def brc(x, h):
     """Bistable recurrent cell: each unit feeds back on itself only, with a strength up to 2, and can latch."""
     a = named("a", 1.0 + tanh(linear("a", x) + parameter("own_a", "uniform") * h))
@@ -126,7 +126,7 @@ def brc(x, h):
     return c * h + (1.0 - c) * tanh(linear("n", x) + a * h)
 
 
-@cell(paper=f"{VECOVEN}, equations 8 to 10")
+@cell(paper=f"{VECOVEN}")
 def nbrc(x, h):
     """Recurrently neuromodulated bistable cell: the feedback's strength depends on the other units."""
     a = named("a", 1.0 + tanh(linear("a", x, h)))

@@ -3,14 +3,14 @@
 from ..ir.trace import cell, gate, linear, named, parameter, sigmoid, tanh
 
 
-@cell(paper="Rusch & Mishra, Coupled oscillatory recurrent neural network, arXiv 2010.00951, equation 3")
+@cell(paper="Rusch & Mishra, Coupled oscillatory recurrent neural network, arXiv 2010.00951")
 def cornn(x, h, z, dt=0.1, gamma=1.0, epsilon=1.0):
     """Coupled oscillators: h is where a unit is and z how fast it moves."""
     z = z + dt * (named("a", tanh(linear("a", x, h, z))) - gamma * h - epsilon * z)
     return h + dt * z, z
 
 
-@cell(paper="Rusch & Mishra, UnICORNN, arXiv 2103.05487, equation 4")
+@cell(paper="Rusch & Mishra, UnICORNN, arXiv 2103.05487")
 def unicornn(x, h, z, dt=0.1, alpha=1.0):
     """Undamped independent oscillators, each with its own trained time scale."""
     step = dt * sigmoid(parameter("time_scale", "uniform"))
@@ -18,7 +18,7 @@ def unicornn(x, h, z, dt=0.1, alpha=1.0):
     return h + step * z, z
 
 
-@cell(paper="Rusch et al., Long expressive memory for sequence modeling, arXiv 2110.04744, equation 3")
+@cell(paper="Rusch et al., Long expressive memory for sequence modeling, arXiv 2110.04744")
 def lem(x, h, z, dt=1.0):
     """Long expressive memory: two states with a trained time step each, the output reading the new inner state."""
     d1 = named("d1", dt * sigmoid(linear("d1", x, h)))
@@ -28,7 +28,7 @@ def lem(x, h, z, dt=1.0):
     return h, z
 
 
-@cell(paper="Zilly et al., Recurrent highway networks, arXiv 1607.03474, equations 6 to 9, coupled gates")
+@cell(paper="Zilly et al., Recurrent highway networks, arXiv 1607.03474, coupled gates")
 def rhn(x, h, depth=3):
     """Recurrent highway network: `depth` micro-steps of highway layers within each step; the input enters the first."""
     state = h

@@ -26,7 +26,7 @@ def irnn(x, h):
 FAST = "Kusupati et al., FastGRNN, NeurIPS (2018), arXiv 1901.02358"
 
 
-@cell(paper=f"{FAST}, section 3.1")
+@cell(paper=f"{FAST}")
 def fast_rnn(x, h):
     """Simple recurrent network with a residual connection of two trained weights, both between 0 and 1."""
     alpha, beta = (sigmoid(parameter(name, start, size="1")) for name, start in (("alpha", -3.0), ("beta", 3.0)))

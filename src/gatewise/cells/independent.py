@@ -5,13 +5,13 @@ from ..ir.trace import cell, gate, linear, named, parameter, relu, sigmoid, tanh
 BALDUZZI = "Balduzzi & Ghifary, Strongly-typed recurrent neural networks, arXiv 1602.02218"
 
 
-@cell(paper="Li et al., Independently recurrent neural network, arXiv 1803.04831, equation 2")
+@cell(paper="Li et al., Independently recurrent neural network, arXiv 1803.04831")
 def ind_rnn(x, h):
     """Independently recurrent network: every unit reads the input and its own past."""
     return named("a", relu(linear("a", x) + parameter("own", "uniform") * h))
 
 
-@cell(paper="Lei et al., Simple recurrent units for highly parallelizable recurrence, arXiv 1709.02755, equations 1 to 4")
+@cell(paper="Lei et al., Simple recurrent units for highly parallelizable recurrence, arXiv 1709.02755")
 def sru(x, h, c, alpha=1.7320508075688772):
     """Simple recurrent unit with a highway around it; x is projected where it meets hidden units."""
     f = named("f", sigmoid(linear("f", x) + parameter("own_f", "uniform") * c))
@@ -20,21 +20,21 @@ def sru(x, h, c, alpha=1.7320508075688772):
     return r * c + (1.0 - r) * alpha * linear("highway", x, bias=False), c
 
 
-@cell(paper=f"{BALDUZZI}, equations 10 to 12")
+@cell(paper=f"{BALDUZZI}")
 def t_rnn(x, h):
     """Strongly typed simple network: a learned running average of projected inputs."""
     f = gate("f", sigmoid, x)
     return f * h + (1.0 - f) * linear("z", x)
 
 
-@cell(paper=f"{BALDUZZI}, equations 16 to 20", widths={"past": "input_size"})
+@cell(paper=f"{BALDUZZI}", widths={"past": "input_size"})
 def t_gru(x, h, past):
     """Strongly typed GRU: gates and candidate read the input and the input before it."""
     z, f, o = linear("z", x, past), gate("f", sigmoid, x, past), gate("o", tanh, x, past)
     return f * h + z * o, x
 
 
-@cell(paper=f"{BALDUZZI}, equations 13 to 15", widths={"past": "input_size"})
+@cell(paper=f"{BALDUZZI}", widths={"past": "input_size"})
 def t_lstm(x, h, c, past):
     """Strongly typed LSTM: gates and candidate read the input and the input before it."""
     z, f, o = linear("z", x, past), gate("f", sigmoid, x, past), gate("o", tanh, x, past)
@@ -50,14 +50,14 @@ def _positive(value):
     return where(value >= 0.0, value + 0.5, sigmoid(value))
 
 
-@cell(paper=f"{FENG}, section 3.1 and appendix B")
+@cell(paper=f"{FENG}")
 def min_gru(x, h):
     """Minimal GRU: gate and candidate read the input alone."""
     z = gate("z", sigmoid, x)
     return (1.0 - z) * h + z * named("n", _positive(linear("n", x)))
 
 
-@cell(paper=f"{FENG}, section 3.2 and appendix B")
+@cell(paper=f"{FENG}")
 def min_lstm(x, h):
     """Minimal LSTM: two gates that read the input alone and are scaled to add up to one."""
     f, i = gate("f", sigmoid, x), gate("i", sigmoid, x)

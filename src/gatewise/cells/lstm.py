@@ -156,7 +156,7 @@ def fgr_lstm(x, h, c, i, f, o, forget_bias=1.0):
     return o * tanh(c), c, i, f, o
 
 
-@cell(paper="Krause et al., Multiplicative LSTM for sequence modelling, arXiv 1609.07959, equations 16 to 22")
+@cell(paper="Krause et al., Multiplicative LSTM for sequence modelling, arXiv 1609.07959")
 def multiplicative_lstm(x, h, c, forget_bias=1.0):
     """Long short-term memory whose gates read, in place of h, a product of the input's and the state's projections."""
     m = named("m", linear("mx", x, bias=False) * linear("m", h))
@@ -168,7 +168,7 @@ def multiplicative_lstm(x, h, c, forget_bias=1.0):
     return o * tanh(c), c
 
 
-@cell(paper="Kim, El-Khamy & Lee, Residual LSTM, arXiv 1701.03360, equations 12 to 17")
+@cell(paper="Kim, El-Khamy & Lee, Residual LSTM, arXiv 1701.03360")
 def residual_lstm(x, h, c, forget_bias=1.0):
     """Peephole LSTM whose output gate also passes a projection of the input around the cell."""
     i = named("i", sigmoid(linear("i", x, h) + parameter("peephole_i") * c))
@@ -178,7 +178,7 @@ def residual_lstm(x, h, c, forget_bias=1.0):
     return o * (linear("projection", tanh(c), bias=False) + linear("residual", x, bias=False)), c
 
 
-@cell(paper="Landi et al., Working memory connections for LSTM, arXiv 2109.00020, equations 8 to 12")
+@cell(paper="Landi et al., Working memory connections for LSTM, arXiv 2109.00020")
 def working_memory_lstm(x, h, c, forget_bias=1.0):
     """Long short-term memory whose gates see the cell state through a bounded, trained projection."""
     i = named("i", sigmoid(linear("i", x, h) + tanh(linear("memory_i", c))))
@@ -188,7 +188,7 @@ def working_memory_lstm(x, h, c, forget_bias=1.0):
     return o * tanh(c), c
 
 
-@cell(paper="Zoph & Le, Neural architecture search with reinforcement learning, arXiv 1611.01578, appendix A, base 8")
+@cell(paper="Zoph & Le, Neural architecture search with reinforcement learning, arXiv 1611.01578, base 8")
 def nas(x, h, c):
     """The recurrent cell that architecture search found for Penn Treebank."""
     a = [linear(f"a{k}", x, h) for k in range(8)]
@@ -200,7 +200,7 @@ def nas(x, h, c):
     return tanh(c * tanh(third + fourth)), c
 
 
-@cell(paper="Melis, Kocisky & Blunsom, Mogrifier LSTM, arXiv 1909.01792, equations 1 and 2")
+@cell(paper="Melis, Kocisky & Blunsom, Mogrifier LSTM, arXiv 1909.01792")
 def mogrifier_lstm(x, h, c, rounds=5, forget_bias=1.0):
     """Long short-term memory before which x and h gate each other in turn, `rounds` times."""
     state = h
@@ -217,7 +217,7 @@ def mogrifier_lstm(x, h, c, rounds=5, forget_bias=1.0):
     return o * tanh(c), c
 
 
-@cell(paper="Beck et al., xLSTM, arXiv 2405.04517, equations 8 to 17, with one head")
+@cell(paper="Beck et al., xLSTM, arXiv 2405.04517, with one head")
 def slstm(x, h, c, n, m, forget_bias=1.0):
     """Long short-term memory with exponential input and forget gates, a normaliser n and a stabiliser m.
 
