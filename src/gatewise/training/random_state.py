@@ -5,10 +5,16 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
+
+FUNCTIONS = (
+    *("sqrt", "exp", "expm1", "log", "log1p", "log2", "log10", "sin", "cos", "tan", "asin", "acos", "atan"),
+    *("sinh", "cosh", "tanh", "erf", "erfc", "erfinv", "lgamma", "sigmoid", "rsqrt"),
+)
 
 
 def capture() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -43,9 +49,23 @@ def restore(arrays: dict[str, np.ndarray], numbers: dict[str, Any]) -> None:
         torch.cuda.set_rng_state_all(states)
 
 
+@cache
+def settle_functions() -> None:
+    """Call torch's elementwise functions once on one number, before several threads do.
+
+    The vector library under torch chooses its code at a function's first call; where two threads make that call at once,
+    one of them may run a less exact function over its share, and a run is not repeatable (pytorch#188792).
+    """
+    for dtype in (torch.float32, torch.float64):
+        one = torch.ones(1, dtype=dtype)
+        for function in FUNCTIONS:
+            getattr(torch, function)(one)
+
+
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Seed the global generators inside of the context, and leave them afterwards as they were before."""
+    settle_functions()
     before = capture()
     torch.manual_seed(seed)
     np.random.seed(seed)
