@@ -107,7 +107,9 @@ def main() -> None:
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--seconds", type=float, default=0.05, help="of each candidate in a round")
+    parser.add_argument(
+        "--seconds", type=float, default=0.2, help="of each candidate in a round, so that caches are its own"
+    )
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)

@@ -9,7 +9,9 @@ from gatewise.ir.namespaces import NUMPY, namespace_of
 from gatewise.ir.ops import ELEMENTWISE, OPS, REDUCTION
 
 SAMPLED = [op for op in OPS.values() if op.domain and op.shape in (ELEMENTWISE, REDUCTION)]
-DIFFERENTIABLE = [op for op in SAMPLED if op.derivative and op.name not in ("lt", "le", "gt", "ge", "stop_gradient")]
+DIFFERENTIABLE = [
+    op for op in SAMPLED if op.derivative and op.name not in ("lt", "le", "gt", "ge", "stop_gradient", "balanced")
+]
 
 
 def samples(op, count=(7, 5), seed=0):

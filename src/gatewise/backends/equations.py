@@ -37,6 +37,7 @@ UNICODE = Style(
         "neg": ("−{0}", _UNARY), "sigmoid": ("σ({0})", _ATOM), "sqrt": ("√({0})", _ATOM), "abs": ("|{0}|", _ATOM),
         "sum": ("Σ({0})", _ATOM), "lt": _binary("<", 0), "le": _binary("≤", 0), "gt": _binary(">", 0), "ge": _binary("≥", 0),
         "where": ("({1} if {0} else {2})", _ATOM), "broadcast": ("{0}", _ATOM), "stop_gradient": ("stop({0})", _ATOM),
+        "balanced": ("{0}", _ATOM),
         "maximum_unit": ("max({0})", _ATOM),
     },
     subscript=("_", ""), old="{0}ₜ₋₁", now="{0}ₜ", function="{0}", fresh="s{0}", brackets=("(", ")"),
@@ -48,13 +49,14 @@ LATEX = Style(
         "sqrt": (r"\sqrt{{{0}}}", _ATOM), "abs": (r"\left|{0}\right|", _ATOM), "sum": (r"\sum {0}", _PRODUCT),
         "lt": _binary("<", 0), "le": _binary(r"\le", 0), "gt": _binary(">", 0), "ge": _binary(r"\ge", 0),
         "where": (r"\begin{{cases}} {1} & {0} \\ {2} & \text{{else}} \end{{cases}}", _ATOM), "broadcast": ("{0}", _ATOM),
+        "balanced": ("{0}", _ATOM),
         "stop_gradient": (r"\operatorname{{stop}}\left({0}\right)", _ATOM), "maximum_unit": (r"\max\left({0}\right)", _ATOM),
     },
     subscript=("_{", "}"), old="{0}_{{t-1}}", now="{0}_t", function=r"\operatorname{{{0}}}", fresh="s^{{({0})}}",
     brackets=(r"\left(", r"\right)"),
 )  # fmt: skip
 
-_UNIFORM = ("const", "size", "vector", "input", "state")
+_UNIFORM = ("const", "size", "vector", "input", "state", "given")
 
 
 class _Writer:
@@ -100,7 +102,7 @@ class _Writer:
             return f"{node.attr:g}"
         if node.op == "size":
             return self._indexed("n", node.attr.removesuffix("_size"))
-        if node.op == "input":
+        if node.op in ("input", "given"):
             return s.now.format(self._symbol(node.attr))
         if node.op == "state":
             return s.old.format(self._symbol(node.attr))

@@ -177,13 +177,28 @@ def _fold(name: str, values) -> float:
         return float(meaning(NUMPY, *(np.float64(v) for v in values)))
 
 
+def _scaled_sum(value: Symbol) -> tuple[int, int | None] | None:
+    """Of a sum over units, or of one times a number a row: its source and the number (None for one)."""
+    node = value.node
+    if node.op == "sum":
+        return node.args[0], None
+    if node.op == "mul" and value.dim == SCALAR:
+        for k in (0, 1):
+            inner = value.builder.nodes[node.args[k]]
+            if inner.op == "sum":
+                return inner.args[0], node.args[1 - k]
+    return None
+
+
 def _simplify(name: str, s: list[Symbol], v: list[float | None]) -> Symbol | None:
-    """Rewrites that keep the value for every finite argument: x+0, x*1, x*0, -(-x), sum(a)+sum(b)."""
+    """Rewrites that keep the value for every finite argument: x+0, x*1, x*0, -(-x), s sum(a) + s sum(b)."""
     if name == "add":
-        if all(t.node.op == "sum" for t in s):
-            a, b = (t.builder.symbol(t.node.args[0]) for t in s)
-            if a.dim == b.dim:  # one reduction instead of two
-                return a.apply("sum", a + b)
+        one, other = map(_scaled_sum, s)
+        if one and other and one[1:] == other[1:]:  # one reduction instead of two
+            a, b = (s[0].builder.symbol(source) for source in (one[0], other[0]))
+            if a.dim == b.dim:
+                total = a.apply("sum", a + b)
+                return total if one[1] is None else total * s[0].builder.symbol(one[1])
         return s[1] if v[0] == 0.0 else s[0] if v[1] == 0.0 else None
     if name == "sub":
         return s[0] if v[1] == 0.0 else -s[1] if v[0] == 0.0 else None

@@ -65,6 +65,7 @@ _TABLE = (
     # leaves: what the step is given
     Op("input", 0, LEAF),
     Op("state", 0, LEAF),
+    Op("given", 0, LEAF),  # a row of units that the caller gives for every step; no gradient goes back to it
     Op("vector", 0, LEAF),
     Op("cotangent", 0, LEAF),
     Op("const", 0, LEAF, cost=0),
@@ -101,6 +102,8 @@ _TABLE = (
     _compare("gt", lambda xp, a, b: xp.mask(a > b, a, b)),
     _compare("ge", lambda xp, a, b: xp.mask(a >= b, a, b)),
     Op("stop_gradient", 1, ELEMENTWISE, lambda xp, a: xp.stop_gradient(a), _no_gradient, 0, _WIDE),
+    # a itself, where it is known that the gradients that reach it add up to zero: reverse mode passes it by
+    Op("balanced", 1, ELEMENTWISE, lambda xp, a: a, _no_gradient, 0, _WIDE),
     # reductions over the units of a row
     Op("sum", 1, REDUCTION, lambda xp, a: xp.sum_units(a), lambda y, a, g: (g,), 2, _WIDE),
     Op("maximum_unit", 1, REDUCTION, lambda xp, a: xp.max_units(a), None, 2, _WIDE),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 # Arrays of the user, [T, B, units], addressed at step t and row b:
 INPUT = "input"  # x
 OLD = "old"  # a state before the step (the initial state at a row's first step)
+GIVEN = "given"  # what the caller gives for every step beside x
 NEW = "new"  # a state after the step
 DX = "dx"  # the gradient of x
 RECORD = "record"  # a named value that was asked for

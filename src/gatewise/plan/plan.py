@@ -15,11 +15,11 @@ from ..ir.cell import Cell
 from ..ir.derive import INPUT_GRADIENT, Backward
 from ..ir.graph import SCALAR as ONE
 from ..ir.graph import Graph, Node
-from ..ir.ops import LEAF, OPS
-from .places import CARRY, DX, GRADIENT, INPUT, NEW, OLD, PANEL, RECORD, ROWS, SCALAR, Place
+from ..ir.ops import ELEMENTWISE, LEAF, OPS
+from .places import CARRY, DX, GIVEN, GRADIENT, INPUT, NEW, OLD, PANEL, RECORD, ROWS, SCALAR, Place
 from .schedule import Schedule, Scheduler, recompute_cost
 
-KEEP = 12  # additions that backward rather spends than have a row of units kept for every step
+KEEP = 30  # additions that backward rather spends than have a row of units kept for every step
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,15 @@ class Plan:
 
 
 def leaves(cell: Cell) -> dict[int, Place]:
-    """The values that every step is given: the input and the old states."""
+    """The values that every step starts with: the input, the old states, and what the caller gives beside them."""
     places = {}
     for i, node in enumerate(cell.graph.nodes):
         if node.op == "input":
             places[i] = Place(INPUT)
         elif node.op == "state":
             places[i] = Place(OLD, node.attr)
+        elif node.op == "given":
+            places[i] = Place(GIVEN, node.attr)
     return places
 
 
@@ -86,6 +88,7 @@ def choose_saved(cell: Cell, needed: list[int], at_hand: dict[int, Place]) -> li
         if i in have or nodes[i].dim == ONE or OPS[nodes[i].op].shape == LEAF:
             continue
         if recompute_cost(cell.graph, i, {**numbers, **have}, KEEP) > KEEP:
+            i = _behind(cell.graph, i, {**numbers, **have})
             have[i] = True
             saved.add(i)
     for i in cell.graph.reachable(needed, stop=frozenset(have)):
@@ -94,10 +97,21 @@ def choose_saved(cell: Cell, needed: list[int], at_hand: dict[int, Place]) -> li
     return sorted(saved)
 
 
+def _behind(graph: Graph, i: int, at_hand: dict[int, object]) -> int:
+    """The value to keep for `i`: where it is one addition or product away from one that is not at hand, that one, since
+    others may be as near to it."""
+    node = graph.nodes[i]
+    far = {a for a in node.args if recompute_cost(graph, a, at_hand, KEEP) > KEEP}
+    if OPS[node.op].shape != ELEMENTWISE or OPS[node.op].cost > 1 or len(far) != 1:
+        return i
+    (source,) = far
+    return _behind(graph, source, at_hand) if graph.nodes[source].dim == node.dim else i
+
+
 def _is_read(cell: Cell, number: int, needed: list[int], have: dict[int, object]) -> bool:
     """Whether a number a row is read by backward, or by a row of units that backward computes again."""
     nodes = cell.graph.nodes
-    if all(nodes[i].op not in ("input", "state") for i in cell.graph.reachable([number])):
+    if all(nodes[i].op not in ("input", "state", "given") for i in cell.graph.reachable([number])):
         return False  # the same in every row: it costs nothing to compute again
     again = cell.graph.reachable([i for i in needed if nodes[i].dim != ONE], stop=frozenset(have))
     return number in needed or any(number in nodes[i].args for i in again if i not in have and nodes[i].dim != ONE)

@@ -35,6 +35,7 @@ class Kernel:
         engine.finalize_object()
         _engines.append(engine)
         self.layout = layout
+        self.blueprints: dict = {}  # of the runner, by the shape of the call
         self.run_team = engine.get_function_address("run_team")
         self.pack_team = engine.get_function_address("pack_team")
         prototype = ctypes.CFUNCTYPE(None, ctypes.c_int64)  # a foreign call: the GIL is released while it runs

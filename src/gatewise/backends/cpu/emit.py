@@ -32,10 +32,21 @@ class Module:
         self.vector = ir.VectorType(self.scalar, self.lanes)
         self.integers = ir.VectorType(self.integer, self.lanes)
         self.mask = ir.VectorType(I1, self.lanes)
+        self.lane_numbers = ir.VectorType(I32, self.lanes)
+        self.undefined = ir.Constant(self.vector, ir.Undefined)
         self.suffix = f"v{self.lanes}{'f32' if self.single else 'f64'}"
         self.module = ir.Module("gatewise")
         self.module.triple = target.triple
         self._declared: dict[str, ir.Function] = {}
+        self._constants: dict[tuple, ir.Constant] = {}
+
+    def constant(self, typ: ir.Type, value: float | list[int]) -> ir.Constant:
+        """A number, or a vector of it or of a list, made once: writing lanes out takes longer than an instruction."""
+        key = (id(typ), str(value))  # as text, since 0.0 == -0.0
+        if key not in self._constants:
+            lanes = [value] * self.lanes if isinstance(typ, ir.VectorType) and not isinstance(value, list) else value
+            self._constants[key] = ir.Constant(typ, lanes)
+        return self._constants[key]
 
     def declare(self, name: str, result: ir.Type, arguments: list[ir.Type]) -> ir.Function:
         if name not in self._declared:
@@ -72,7 +83,7 @@ class Function:
     # numbers and addresses -------------------------------------------------------------------------------------
 
     def i(self, value: Any) -> Any:
-        return I64(value) if isinstance(value, int) else value
+        return self.m.constant(I64, value) if isinstance(value, int) else value
 
     def add(self, *values: Any) -> Any:
         constant = sum(v for v in values if isinstance(v, int))
@@ -82,7 +93,7 @@ class Function:
                 result = v if result is None else self.b.add(result, v)
         if result is None:
             return constant
-        return self.b.add(result, I64(constant)) if constant else result
+        return self.b.add(result, self.i(constant)) if constant else result
 
     def mul(self, *values: Any) -> Any:
         constant, result = 1, None
@@ -93,7 +104,7 @@ class Function:
                 result = v if result is None else self.b.mul(result, v)
         if result is None or constant == 0:
             return constant
-        return self.b.mul(result, I64(constant)) if constant != 1 else result
+        return self.b.mul(result, self.i(constant)) if constant != 1 else result
 
     def at(self, pointer: Any, *offsets: Any) -> Any:
         """pointer + offsets, in bytes."""
@@ -120,7 +131,7 @@ class Function:
 
     # control ---------------------------------------------------------------------------------------------------
 
-    def loop(self, stop: Any, body: Callable[[Any], None], start: Any = 0, step: Any = 1) -> None:
+    def loop(self, stop: Any, body: Callable[[Any], Any], start: Any = 0, step: Any = 1) -> None:
         """for i in range(start, stop, step)"""
         b = self.b
         counter = self.slot(I64)
@@ -150,16 +161,16 @@ class Function:
     # vectors ---------------------------------------------------------------------------------------------------
 
     def constant(self, value: float) -> Any:
-        return ir.Constant(self.m.vector, [value] * self.m.lanes)
+        return self.m.constant(self.m.vector, float(value))
 
     def integer(self, value: int) -> Any:
-        return ir.Constant(self.m.integers, [value] * self.m.lanes)
+        return self.m.constant(self.m.integers, value)
 
     def tail(self, count: int) -> Any:
         """The mask of the first `count` lanes; None where that is all of them."""
         if count >= self.m.lanes:
             return None
-        return ir.Constant(self.m.mask, [1] * count + [0] * (self.m.lanes - count))
+        return self.m.constant(self.m.mask, [1] * count + [0] * (self.m.lanes - count))
 
     def load(self, pointer: Any, mask: Any = None) -> Any:
         """A vector; masked lanes are zero and their memory is not touched."""
@@ -177,21 +188,13 @@ class Function:
         f = m.declare(f"llvm.masked.store.{m.suffix}.p0", VOID, [m.vector, POINTER, I32, m.mask])
         self.b.call(f, [value, pointer, I32(m.size), mask])
 
-    def clear(self, pointer: Any, count: int) -> None:
-        """Zeros in `count` numbers."""
-        whole = count // self.m.lanes * self.m.lanes
-        zero = self.constant(0.0)
-        self.loop(whole, lambda i: self.store(zero, self.at(pointer, self.mul(i, self.m.size))), step=self.m.lanes)
-        if count - whole:
-            self.store(zero, self.at(pointer, whole * self.m.size), self.tail(count - whole))
-
     def load_scalar(self, pointer: Any) -> Any:
         return self.b.load(pointer, typ=self.m.scalar, align=self.m.size)
 
     def splat(self, value: Any) -> Any:
-        undefined = ir.Constant(self.m.vector, ir.Undefined)
-        v = self.b.insert_element(undefined, value, I32(0))
-        return self.b.shuffle_vector(v, undefined, ir.Constant(ir.VectorType(I32, self.m.lanes), [0] * self.m.lanes))
+        m = self.m
+        v = self.b.insert_element(m.undefined, value, m.constant(I32, 0))
+        return self.b.shuffle_vector(v, m.undefined, m.constant(m.lane_numbers, 0))
 
     def fma(self, a: Any, b: Any, c: Any) -> Any:
         """a * b + c, in one rounding where the processor can."""
@@ -215,7 +218,7 @@ class Function:
         return self.b.select(self.b.fcmp_ordered(">", a, b), a, b)
 
     def shuffle(self, a: Any, b: Any, lanes: list[int]) -> Any:
-        return self.b.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, len(lanes)), lanes))
+        return self.b.shuffle_vector(a, b, self.m.constant(self.m.lane_numbers, lanes))
 
     def across(self, v: Any, combine: Callable[[Any, Any], Any]) -> Any:
         """All lanes combined by halves, in every lane."""

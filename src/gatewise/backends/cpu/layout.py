@@ -14,12 +14,13 @@ from functools import cached_property
 from ...ir.cell import Cell, units
 from ...ir.graph import SCALAR as ONE
 from ...plan import Group, Plan, Product, Schedule
-from ...plan.places import NEW, PANEL, Place
+from ...plan.places import GIVEN, NEW, PANEL, Place
 from .target import Target
 
-# rows of one tile by vectors of accumulators a row, for 32 and for 16 vector registers (KERNELS: 6 by 4 and 6 by 2 are
-# the largest that stay in registers beside the right operand)
+# most rows of one tile by vectors of accumulators a row, for 32 and for 16 vector registers (KERNELS: 6 by 4 and 6 by 2
+# are the largest that stay in registers beside the right operand)
 _TILE_ROWS = {32: {1: 8, 2: 8, 3: 8, 4: 6}, 16: {1: 6, 2: 6}}
+_FEWER_ROWS = (4, 2, 1)  # for the rows that are left; more sizes ran no faster and took longer to compile
 BLOCK_ROWS = 192  # rows of a weight-gradient block: its left operand stays in the first cache
 
 
@@ -55,12 +56,12 @@ class Panels:
 
 @dataclass(frozen=True)
 class Geometry:
-    """How a group is cut up."""
+    """How a group is cut up. tile_rows: the sizes of its tiles, largest first; the last is 1."""
 
     group: Group
     panels: tuple[Panels, ...]
     chunks: tuple[Chunk, ...]
-    tile_rows: int
+    tile_rows: tuple[int, ...]
 
 
 @dataclass
@@ -126,11 +127,11 @@ class Layout:
 
     def _geometry(self, group: Group) -> Geometry:
         if group.dim == ONE:
-            return Geometry(group, (Panels(0, 1, 1, 0),), (), 1)
+            return Geometry(group, (Panels(0, 1, 1, 0),), (), (1,))
         count = len(group.accumulators)
         widest = max(_TILE_ROWS[self.target.registers])
         if not count:
-            return Geometry(group, self.panels_of(group.dim, 1), (), 1)
+            return Geometry(group, self.panels_of(group.dim, 1), (), (1,))
         units = max(1, widest // count)
         pieces = -(-count * units // widest)
         base, extra = divmod(count, pieces)
@@ -139,8 +140,8 @@ class Layout:
             n = base + (k < extra)
             chunks.append(Chunk(first, n, self._phases(group, first, n)))
             first += n
-        rows = _TILE_ROWS[self.target.registers][(base + (extra > 0)) * units]
-        return Geometry(group, self.panels_of(group.dim, units), tuple(chunks), rows)
+        most = _TILE_ROWS[self.target.registers][(base + (extra > 0)) * units]
+        return Geometry(group, self.panels_of(group.dim, units), tuple(chunks), (most, *_FEWER_ROWS))
 
     def source_place(self, product: Product) -> Place:
         """Where a product finds its source."""
@@ -149,6 +150,8 @@ class Layout:
             return Place("input")
         if node.op == "state":
             return Place("old", node.attr)
+        if node.op == "given":
+            return Place(GIVEN, node.attr)
         return self.schedule.places[product.source]
 
     def _phases(self, group: Group, first: int, count: int) -> tuple[Phase, ...]:
@@ -242,6 +245,7 @@ class Layout:
         """The arrays of the user that a step addresses by row: each gets a table of row pointers."""
         names = ["input", *(f"old:{s.name}" for s in self.cell.states)]
         names += [f"new:{s.name}" for s in self.cell.states]
+        names += [f"given:{name}" for name in self.cell.given]
         if self.mode == "backward":
             names += ["dy", *(f"carry:{s.name}" for s in self.cell.states)]
             if any(p.kind == "dx" for g in self.schedule.groups for _, p in g.stores):
@@ -288,7 +292,7 @@ class Layout:
 
 
 def is_user(place: Place) -> bool:
-    return place.kind in ("input", "old", NEW, "dx", "record", "carry")
+    return place.kind in ("input", "old", NEW, GIVEN, "dx", "record", "carry")
 
 
 def table_name(place: Place) -> str:

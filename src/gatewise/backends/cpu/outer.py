@@ -163,12 +163,23 @@ class OuterEmitter:
         f.loop(layout.vectors(dim), vector)
 
 
+def emit_clear(m: Module) -> ir.Function:
+    """clear(to, count): zeros in so many numbers."""
+    f = m.function("clear", [("to", POINTER), ("count", I64)])
+    to, count, b = f.arg["to"], f.arg["count"], f.b
+    whole = b.mul(b.sdiv(count, I64(m.lanes)), I64(m.lanes))
+    f.loop(whole, lambda i: f.store(f.constant(0.0), f.at(to, f.mul(i, m.size))), step=m.lanes)
+    f.loop(count, lambda i: b.store(m.constant(m.scalar, 0.0), f.at(to, f.mul(i, m.size)), align=m.size), start=whole)
+    return f.end()
+
+
 def emit_backward(m: Module, layout: Layout) -> None:
     """run(args): all steps of one thread's rows backwards, and its share of every gradient."""
     emit_pack(m, layout)
     frame_function = emit_frame(m, layout)
     step = StepEmitter(m, layout)
     emitter = OuterEmitter(m, layout)
+    clear = emit_clear(m)
     outers = [emitter.emit(f"outer{k}", *found) for k, found in enumerate(layout.outer_sources)]
     f = m.function("run", [("args", POINTER)], internal=False)
     args, b = f.arg["args"], f.b
@@ -177,11 +188,11 @@ def emit_backward(m: Module, layout: Layout) -> None:
     counts = f.pointer_field(args, layout.fields["counts"])
     offsets = f.pointer_field(args, layout.fields["offsets"])
     for name, dim in layout.gradient_names:
-        f.clear(f.pointer_field(args, layout.fields[f"gradient:{name}"]), layout.vectors(dim) * layout.lanes)
+        f.call(clear, f.pointer_field(args, layout.fields[f"gradient:{name}"]), layout.vectors(dim) * layout.lanes)
     for p in layout.cell.parameters:
         if p.in_dim:
             rows, columns = p.shape(layout.sizes)
-            f.clear(f.pointer_field(args, layout.fields[f"dmatrix:{p.name}"]), rows * columns)
+            f.call(clear, f.pointer_field(args, layout.fields[f"dmatrix:{p.name}"]), rows * columns)
     steps, size = f.field(args, layout.fields["steps"]), f.field(args, layout.fields["chunk"])
     block = f.field(args, layout.fields["block"])
 

@@ -2,8 +2,9 @@
 
 A tile multiplies a few rows of the left operand, read where they lie, by one panel of packed weights. The loop over the
 inner dimension loads a row of the panel, broadcasts one number of each left row, and multiplies and adds. The number of
-rows is a constant of a tile, so there is one function for each; a step's rows are dealt out evenly over tiles. The sum
-of a row is built in the same order in every tile, which is why results do not depend on the batch or on threads.
+rows is a constant of a tile, so there is one function for each of a few sizes, and a step's rows are dealt out over
+them, largest first. The sum of a row is built in the same order in every tile, which is why results do not depend on
+the batch or on threads.
 """
 
 from __future__ import annotations
@@ -12,10 +13,8 @@ from typing import Any
 
 from llvmlite import ir
 
-from .emit import I32, I64, POINTER, Function, Module, transpose
+from .emit import I64, POINTER, Function, Module, transpose
 from .layout import Chunk, Geometry, Layout, Panels, Phase, is_user, table_name
-
-_UNROLL = 1  # of the inner loop: 2 and 4 ran no faster and took twice as long to compile
 
 
 def emit_tile(
@@ -73,20 +72,15 @@ def _row_phase(f: Function, layout: Layout, phase: Phase, u: int, sums, packed: 
     inner, width = layout.units(phase.dim), len(phase.entries) * u
     targets = [position * u + j for position, _, _ in phase.entries for j in range(u)]
 
-    def step(k: Any, count: int) -> None:
+    def step(k: Any) -> None:
         line = f.at(packed, f.mul(k, width * layout.vector_bytes))
-        for q in range(count):
-            right = [f.load(f.at(line, (q * width + j) * layout.vector_bytes)) for j in range(width)]
-            for r, row in enumerate(sums):
-                left = f.splat(f.load_scalar(f.at(pointers[r], f.mul(k, layout.itemsize), q * layout.itemsize)))
-                for j, t in enumerate(targets):
-                    b.store(f.fma(left, right[j], b.load(row[t], typ=m.vector)), row[t])
+        right = [f.load(f.at(line, j * layout.vector_bytes)) for j in range(width)]
+        for r, row in enumerate(sums):
+            left = f.splat(f.load_scalar(f.at(pointers[r], f.mul(k, layout.itemsize))))
+            for j, t in enumerate(targets):
+                b.store(f.fma(left, right[j], b.load(row[t], typ=m.vector)), row[t])
 
-    whole = inner // _UNROLL * _UNROLL
-    if whole:
-        f.loop(whole, lambda k: step(k, _UNROLL), step=_UNROLL)
-    if inner - whole:
-        step(whole, inner - whole)
+    f.loop(inner, step)
 
 
 def _panel_phase(f: Function, layout: Layout, phase: Phase, u: int, sums, packed: Any, frame: dict[str, int]) -> None:
@@ -96,31 +90,36 @@ def _panel_phase(f: Function, layout: Layout, phase: Phase, u: int, sums, packed
     base = f.pointer_field(f.arg["frame"], frame[_buffer(place)])
     across = f.field(f.arg["frame"], frame["across_" + _buffer(place)])
     base = f.at(base, f.mul(f.arg["row"], slots * vb))
-    unroll = min(_UNROLL, lanes)
+    runs: list[list[int]] = []  # entries whose slots lie one after another and feed one accumulator: one loop
+    for e, (position, _, source) in enumerate(phase.entries):
+        if e and phase.entries[e - 1][0] == position and phase.entries[e - 1][2].slot + 1 == source.slot:
+            runs[-1].append(e)
+        else:
+            runs.append([e])
 
     def vector(v: Any) -> None:
         left_base = f.at(base, f.b.mul(v, across))
         line = f.at(packed, f.mul(v, len(phase.entries) * lanes * u * vb))
-        for e, (position, _, source) in enumerate(phase.entries):
+        for run in runs:
+            position, _, source = phase.entries[run[0]]
 
-            def step(k: Any, e=e, position=position, source=source) -> None:
-                for q in range(unroll):
-                    here = f.at(line, f.mul(k, u * vb), (e * lanes + q) * u * vb)
-                    right = [f.load(f.at(here, j * vb)) for j in range(u)]
-                    for r, row in enumerate(sums):
-                        offset = r * slots * vb + source.slot * vb + q * layout.itemsize
-                        left = f.splat(f.load_scalar(f.at(left_base, f.mul(k, layout.itemsize), offset)))
-                        for j in range(u):
-                            t = position * u + j
-                            b.store(f.fma(left, right[j], b.load(row[t], typ=m.vector)), row[t])
+            def step(k: Any, e=run[0], position=position, source=source) -> None:
+                here = f.at(line, f.mul(k, u * vb), e * lanes * u * vb)
+                right = [f.load(f.at(here, j * vb)) for j in range(u)]
+                for r, row in enumerate(sums):
+                    offset = r * slots * vb + source.slot * vb
+                    left = f.splat(f.load_scalar(f.at(left_base, f.mul(k, layout.itemsize), offset)))
+                    for j in range(u):
+                        t = position * u + j
+                        b.store(f.fma(left, right[j], b.load(row[t], typ=m.vector)), row[t])
 
-            f.loop(lanes, step, step=unroll)
+            f.loop(len(run) * lanes, step)
 
     f.loop(layout.vectors(phase.dim), vector)
 
 
 def _signature(geometry: Geometry, panels: Panels) -> tuple:
-    """What the machine code of a dispatch depends on: groups that agree in it share one."""
+    """What the machine code of a group's tiles depends on: groups that agree in it share them."""
     shape = tuple(
         (c.first, c.count, *((p.place, p.dim, p.transposed, *((k, s) for k, _, s in p.entries)) for p in c.phases))
         for c in geometry.chunks
@@ -128,54 +127,29 @@ def _signature(geometry: Geometry, panels: Panels) -> tuple:
     return geometry.tile_rows, panels.units, len(geometry.group.accumulators), shape
 
 
-def emit_dispatch(
+def emit_products(
     m: Module,
     layout: Layout,
     geometry: Geometry,
     panels: Panels,
     name: str,
     frame: dict[str, int],
-    made: dict[tuple, ir.Function],
-) -> ir.Function:
-    """dispatch(frame, first row, rows, packed panel, scratch): all chunks of one tile, for any number of rows."""
+    made: dict[tuple, dict[int, list[ir.Function]]],
+) -> dict[int, list[ir.Function]]:
+    """The tiles of a group by their number of rows, one for each chunk."""
     signature = _signature(geometry, panels)
-    if signature in made:
-        return made[signature]
-    tiles = {}
-    for rows in range(1, geometry.tile_rows + 1):
-        tiles[rows] = [
-            emit_tile(m, layout, geometry, c, panels, rows, f"{name}_{k}_{rows}", frame)
-            for k, c in enumerate(geometry.chunks)
-        ]
-    arguments = [("frame", POINTER), ("row", I64), ("rows", I64), ("packed", POINTER), ("scratch", POINTER)]
-    f = m.function(name, arguments)
-    after = f.f.append_basic_block("after")
-    switch = f.b.switch(f.arg["rows"], after)
-    for rows, functions in tiles.items():
-        block = f.f.append_basic_block(f"rows{rows}")
-        switch.add_case(I64(rows), block)
-        f.b.position_at_end(block)
-        offset = 0
-        for chunk, tile in zip(geometry.chunks, functions, strict=True):
-            f.call(tile, f.arg["frame"], f.arg["row"], f.at(f.arg["packed"], offset), f.arg["scratch"])
-            offset += sum(layout.phase_bytes(p, panels.units) for p in chunk.phases)
-        f.b.branch(after)
-    f.b.position_at_end(after)
-    made[signature] = f.end()
+    if signature not in made:
+        made[signature] = {
+            rows: [
+                emit_tile(m, layout, geometry, chunk, panels, rows, f"{name}_{k}_{rows}", frame)
+                for k, chunk in enumerate(geometry.chunks)
+            ]
+            for rows in geometry.tile_rows
+        }
     return made[signature]
 
 
 # packing -------------------------------------------------------------------------------------------------------
-
-
-def _lanes_below(f: Function, count: Any) -> Any:
-    """The mask of the lanes below a number that is known when the kernel runs."""
-    lanes = f.m.lanes
-    iota = ir.Constant(ir.VectorType(I32, lanes), list(range(lanes)))
-    undefined = ir.Constant(ir.VectorType(I32, lanes), ir.Undefined)
-    n = f.b.insert_element(undefined, f.b.trunc(count, I32), I32(0))
-    n = f.b.shuffle_vector(n, undefined, ir.Constant(ir.VectorType(I32, lanes), [0] * lanes))
-    return f.b.icmp_signed("<", iota, n)
 
 
 def emit_transpose(m: Module, layout: Layout) -> ir.Function:
@@ -184,20 +158,29 @@ def emit_transpose(m: Module, layout: Layout) -> ir.Function:
         "transpose",
         [("source", POINTER), ("line", I64), ("rows", I64), ("columns", I64), ("to", POINTER), ("stride", I64)],
     )
-    a, b, lanes = f.arg, f.b, layout.lanes
+    a, b, lanes, size = f.arg, f.b, layout.lanes, layout.itemsize
 
     def block(k: Any) -> None:
-        left = b.sub(a["columns"], k)
-        vectors = []
-        for r in range(lanes):
-            count = b.select(b.icmp_signed("<", I64(r), a["rows"]), left, I64(0))
-            pointer = f.at(a["source"], f.mul(a["line"], r), f.mul(k, layout.itemsize))
-            vectors.append(f.load(pointer, _lanes_below(f, count)))
+        columns = f.at(a["source"], f.mul(k, size))
+        vectors = [f.load(f.at(columns, f.mul(a["line"], r))) for r in range(lanes)]
         for i, v in enumerate(transpose(f, vectors)):
-            place = f.at(a["to"], b.mul(f.add(k, i), a["stride"]))
-            f.when(b.icmp_signed("<", I64(i), left), lambda v=v, place=place: f.store(v, place))
+            f.store(v, f.at(a["to"], b.mul(f.add(k, i), a["stride"])))
 
-    f.loop(a["columns"], block, step=lanes)
+    def column(k: Any) -> None:
+        """One by one, where rows or columns are left over."""
+        to = f.at(a["to"], b.mul(k, a["stride"]))
+        f.store(f.constant(0.0), to)
+
+        def number(r: Any) -> None:
+            value = f.load_scalar(f.at(a["source"], b.mul(a["line"], r), f.mul(k, size)))
+            b.store(value, f.at(to, f.mul(r, size)), align=size)
+
+        f.loop(a["rows"], number)
+
+    full = b.icmp_signed("==", a["rows"], I64(lanes))
+    blocks = b.select(full, b.mul(b.sdiv(a["columns"], I64(lanes)), I64(lanes)), I64(0))
+    f.loop(blocks, block, step=lanes)
+    f.loop(a["columns"], column, start=blocks)
     return f.end()
 
 

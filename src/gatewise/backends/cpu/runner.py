@@ -20,6 +20,7 @@ from .target import Target, host
 
 _CHUNK_BYTES = 1 << 20  # what backward keeps in the cache between its steps and the weights' gradients
 MOST_THREADS = 256
+_BLUEPRINTS = 64  # of one kernel
 _building = threading.Lock()
 
 
@@ -95,25 +96,184 @@ def address(array: np.ndarray) -> int:
     return array.__array_interface__["data"][0]
 
 
-def _total(sizes: Sequence[int]) -> int:
-    return sum(_aligned(s) for s in sizes)
-
-
 def _aligned(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
-class _Arena:
-    """One block of workspace, handed out in aligned pieces."""
+class Blueprint:
+    """The argument tables of a kernel for given rows, before the arrays are known: each entry is an address plus an
+    offset. It depends on the shape of a call alone, so that a training loop makes it once.
 
-    def __init__(self, size: int):
-        self.block = POOL.empty((size,), np.uint8)
-        self.next = address(self.block)
+    bases: the arrays by name, in the order of the vector of addresses; the first stands for no array, its address is 0.
+    work_bytes: the workspace, one block that is called "work".
+    """
 
-    def piece(self, size: int) -> int:
-        start = self.next
-        self.next += _aligned(size)
+    def __init__(self, layout: Layout, rows: Rows, steps: int, batch: int, reverse: bool):
+        self.layout, self.rows = layout, rows
+        self.bases: dict[str, int] = {"": 0}
+        self.offsets = np.zeros((len(rows.index), len(layout.fields)), np.int64)
+        self.which = np.zeros_like(self.offsets)
+        self.work_bytes = 0
+        size = layout.itemsize
+        for t in range(len(rows.index)):
+            self._numbers(t, steps, batch, reverse)
+        for name in layout.user_arrays:
+            if not name.startswith("old:"):
+                self._all(name, name)
+        for s in layout.cell.states:
+            self._all(f"initial:{s.name}", f"initial:{s.name}")
+            self._all(f"stride:{s.name}", "", batch * layout.units(s.dim) * size)
+        for p in layout.cell.parameters:
+            self._all(f"param:{p.name}", f"param:{p.name}")
+        self._all("packed", "work", self._take(layout.packed_offsets[-1]))
+        kept = 0
+        for t, n in enumerate(map(len, rows.index)):
+            self._work(t, "tables", 8 * len(layout.user_arrays) * n)
+            for name, per_row in layout.buffers.items():
+                self._work(t, name, per_row * n)
+            for name, per_row in layout.kept_buffers.items():
+                self._put(t, name, "kept", kept)
+                kept += _aligned(per_row * rows.totals[t])
+        if layout.mode == "backward":
+            self._backward()
+
+    def tables(self, addresses: Mapping[str, int], numbers: Mapping[str, int]) -> np.ndarray:
+        """The tables [threads, fields] for arrays at these addresses; numbers go in as they are."""
+        vector = np.array([addresses.get(name, 0) for name in self.bases], np.int64)
+        table = vector[self.which]
+        table += self.offsets
+        for name, value in numbers.items():
+            table[:, self.layout.fields[name]] = value
+        return table
+
+    def _put(self, thread: int, name: str, base: str, offset: int = 0) -> None:
+        field = self.layout.fields[name]
+        self.which[thread, field] = self.bases.setdefault(base, len(self.bases))
+        self.offsets[thread, field] = offset
+
+    def _all(self, name: str, base: str, offset: int = 0) -> None:
+        for t in range(len(self.rows.index)):
+            self._put(t, name, base, offset)
+
+    def _take(self, size: int) -> int:
+        start = self.work_bytes
+        self.work_bytes += _aligned(size)
         return start
+
+    def _work(self, thread: int, name: str, size: int) -> None:
+        self._put(thread, name, "work", self._take(size))
+
+    def _numbers(self, t: int, steps: int, batch: int, reverse: bool) -> None:
+        rows = self.rows
+        values = {
+            "thread": t,
+            "threads": len(rows.index),
+            "steps": steps,
+            "first": steps - 1 if reverse else 0,
+            "step": -1 if reverse else 1,
+            "batch": batch,
+            "rows": len(rows.index[t]),
+            "total": rows.totals[t],
+            "index": address(rows.index[t]),
+            "counts": address(rows.counts[t]),
+            "offsets": address(rows.offsets[t]),
+        }
+        for name, value in values.items():
+            self._put(t, name, "", value)
+
+    def _backward(self) -> None:
+        layout, rows = self.layout, self.rows
+        matrices = [p for p in layout.cell.parameters if p.in_dim]
+        places = gradient_places(layout)
+        self.matrix_bytes = sum(_numbers_in(places[p.name][1]) for p in matrices) * layout.itemsize
+        kept_row = max(1, sum(layout.kept_buffers.values()))
+        budget = max(_CHUNK_BYTES, 16 * self.matrix_bytes)  # a weight's gradient goes through memory once a chunk
+        widest = max((layout.vectors(dim) for _, dim, _ in layout.outer_sources), default=0) * layout.vector_bytes
+        self.partials: list[int] = []
+        self.sum_bytes = sum(layout.vectors(dim) for _, dim in layout.gradient_names) * layout.vector_bytes
+        self.sums = self._take(self.sum_bytes * len(rows.index))
+        for t, n in enumerate(map(len, rows.index)):
+            block = max(1, BLOCK_ROWS // n)
+            self._put(t, "block", "", block)
+            self._put(t, "chunk", "", -(-max(1, budget // (kept_row * n)) // block) * block)
+            self._work(t, "packed_rows", widest * n * block)
+            place = self.sums + t * self.sum_bytes
+            for name, dim in layout.gradient_names:
+                self._put(t, f"gradient:{name}", "work", place)
+                place += layout.vectors(dim) * layout.vector_bytes
+            base, start = ("work", self._take(self.matrix_bytes)) if t else ("gradients", 0)
+            if t:
+                self.partials.append(start)
+            for p in matrices:
+                self._put(t, f"dmatrix:{p.name}", base, start + places[p.name][0] * layout.itemsize)
+
+
+def _numbers_in(shape: Sequence[int]) -> int:
+    count = 1
+    for n in shape:
+        count *= n
+    return count
+
+
+@lru_cache(maxsize=512)
+def _places(cell: Cell, sizes: tuple[tuple[str, int], ...]) -> dict[str, tuple[int, tuple[int, ...]]]:
+    found, start = {}, 0
+    for p in sorted(cell.parameters, key=lambda p: p.in_dim is None):
+        shape = p.shape(dict(sizes))
+        found[p.name] = start, shape
+        start += _numbers_in(shape)
+    found[""] = start, ()
+    return found
+
+
+def gradient_places(layout: Layout) -> dict[str, tuple[int, tuple[int, ...]]]:
+    """Where each parameter's gradient lies in their common block, and its shape: matrices first. "" is the end."""
+    return _places(layout.cell, tuple(layout.sizes.items()))
+
+
+@lru_cache(maxsize=512)
+def _vector_lanes(cell: Cell, sizes: tuple[tuple[str, int], ...], lanes: int) -> np.ndarray:
+    """Which of the padded sums of vectors' gradients go to the block of gradients, in its order."""
+    index, place = [], 0
+    for p in cell.parameters:
+        if p.in_dim is None:
+            for _, start, stop in p.slices(dict(sizes)):
+                index.append(np.arange(place, place + stop - start))
+                place += -(-(stop - start) // lanes) * lanes
+    return np.concatenate(index) if index else np.zeros(0, np.int64)
+
+
+def _blueprint(k: Kernel, rows: Rows, steps: int, batch: int, reverse: bool, lasting: bool) -> Blueprint:
+    """The blueprint of a call; lasting: keep it for the next call of this shape."""
+    if not lasting:
+        return Blueprint(k.layout, rows, steps, batch, reverse)
+    key = steps, batch, len(rows.index), reverse
+    if key not in k.blueprints:
+        if len(k.blueprints) >= _BLUEPRINTS:
+            k.blueprints.clear()
+        k.blueprints[key] = Blueprint(k.layout, rows, steps, batch, reverse)
+    return k.blueprints[key]
+
+
+def _addresses(
+    layout: Layout,
+    params: Mapping[str, np.ndarray],
+    x: np.ndarray,
+    initial: Sequence[np.ndarray],
+    histories: Sequence[np.ndarray],
+    given: Sequence[np.ndarray],
+) -> tuple[dict[str, int], dict[str, int]]:
+    """The addresses that forward and backward have in common, and the numbers that depend on the arrays."""
+    addresses, numbers = {"input": address(x)}, {}
+    for state, start, history in zip(layout.cell.states, initial, histories, strict=True):
+        addresses[f"new:{state.name}"] = address(history)
+        addresses[f"initial:{state.name}"] = address(start)
+        numbers[f"mask:{state.name}"] = -1 if len(history) == len(x) else 1
+    for p in layout.cell.parameters:
+        addresses[f"param:{p.name}"] = address(params[p.name])
+    for name, a in zip(layout.cell.given, given, strict=True):
+        addresses[f"given:{name}"] = address(a)
+    return addresses, numbers
 
 
 @dataclass
@@ -157,64 +317,6 @@ def kept_bytes(layout: Layout, steps: int, batch: int) -> int:
     return sum(layout.kept_buffers.values()) * steps * batch + ALIGNMENT * pieces
 
 
-def _kept_sizes(layout: Layout, rows: Rows) -> list[list[int]]:
-    return [[per_row * total for per_row in layout.kept_buffers.values()] for total in rows.totals]
-
-
-def _shared(
-    layout: Layout,
-    params: Mapping[str, np.ndarray],
-    x: np.ndarray,
-    initial: Sequence[np.ndarray],
-    histories: Sequence[np.ndarray],
-    reverse: bool,
-) -> dict[str, int]:
-    """The arguments that all threads share."""
-    steps, batch = x.shape[:2]
-    values = {
-        "steps": steps,
-        "first": steps - 1 if reverse else 0,
-        "step": -1 if reverse else 1,
-        "batch": batch,
-        "input": address(x),
-    }
-    for state, start, history in zip(layout.cell.states, initial, histories, strict=True):
-        values[f"new:{state.name}"] = address(history)
-        values[f"old:{state.name}"] = 0
-        values[f"initial:{state.name}"] = address(start)
-        values[f"stride:{state.name}"] = history.strides[0]
-        values[f"mask:{state.name}"] = -1 if len(history) == steps else 1
-    for p in layout.cell.parameters:
-        values[f"param:{p.name}"] = address(params[p.name])
-    return values
-
-
-def _tables(layout: Layout, shared: Mapping[str, int], threads: Sequence[Mapping[str, int]]) -> np.ndarray:
-    fields = layout.fields
-    table = np.zeros((len(threads), len(fields)), np.int64)
-    row = table[0]
-    for name, value in shared.items():
-        row[fields[name]] = value
-    table[1:] = row
-    for k, own in enumerate(threads):
-        row = table[k]
-        for name, value in own.items():
-            row[fields[name]] = value
-    return table
-
-
-def _own(layout: Layout, rows: Rows, k: int) -> dict[str, int]:
-    return {
-        "thread": k,
-        "threads": len(rows.index),
-        "rows": len(rows.index[k]),
-        "total": rows.totals[k],
-        "index": address(rows.index[k]),
-        "counts": address(rows.counts[k]),
-        "offsets": address(rows.offsets[k]),
-    }
-
-
 def forward(
     cell: Cell,
     params: Mapping[str, np.ndarray],
@@ -227,6 +329,7 @@ def forward(
     record: tuple[str, ...] = (),
     threads: int | None = None,
     lanes: int | None = None,
+    given: Sequence[np.ndarray] = (),
 ) -> Result:
     """All steps of a layer. Arrays are C-contiguous and of one dtype; shapes as in interpret.forward."""
     dtype = x.dtype.name
@@ -244,12 +347,15 @@ def forward(
     for name in record:
         dim = cell.graph.nodes[dict(cell.named)[name]].dim
         recorded[name] = (POOL.zeros if lengths is not None else POOL.empty)((steps, batch, sizes[dim]), x.dtype)
+    kept = POOL.empty((kept_bytes(layout, steps, batch),), np.uint8)
     if steps and batch:
-        shared = _shared(layout, params, x, initial, histories, reverse)
-        shared |= {f"record:{name}": address(a) for name, a in recorded.items()}
-        kept = _run_forward(k, shared, rows)
-    else:
-        kept = POOL.empty((kept_bytes(layout, steps, batch),), np.uint8)
+        blueprint = _blueprint(k, rows, steps, batch, reverse, lengths is None)
+        addresses, numbers = _addresses(layout, params, x, initial, histories, given)
+        work = POOL.empty((blueprint.work_bytes,), np.uint8)
+        addresses |= {"kept": address(kept), "work": address(work)}
+        for name, a in recorded.items():
+            addresses[f"record:{name}"] = address(a)
+        team.run(k, blueprint.tables(addresses, numbers))
     finals = tuple(
         _final(history, start, lengths, reverse, steps) for history, start in zip(histories, initial, strict=True)
     )
@@ -257,28 +363,6 @@ def forward(
     if saved is not None:
         saved.trailer[:2] = threads, 0
     return Result(histories[0], finals, recorded, saved)
-
-
-def _run_forward(k: Kernel, shared: dict[str, int], rows: Rows) -> np.ndarray:
-    layout = k.layout
-    buffers = layout.buffers
-    tables = 8 * len(layout.user_arrays)
-    packed = layout.packed_offsets[-1]
-    widths = [len(i) for i in rows.index]
-    arena = _Arena(_total([packed, *(s * n for n in widths for s in (tables, *buffers.values()))]))
-    shared["packed"] = arena.piece(packed)
-    kept_sizes = _kept_sizes(layout, rows)
-    kept = _Arena(kept_bytes(layout, shared["steps"], shared["batch"]))
-    own = []
-    for t, n in enumerate(widths):
-        values = _own(layout, rows, t)
-        values["tables"] = arena.piece(tables * n)
-        values |= {name: arena.piece(size * n) for name, size in buffers.items()}
-        values |= {name: kept.piece(size) for name, size in zip(layout.kept_buffers, kept_sizes[t], strict=True)}
-        own.append(values)
-    table = _tables(layout, shared, own)
-    team.run(k, table)
-    return kept.block
 
 
 def _final(history: np.ndarray, start: np.ndarray, lengths: np.ndarray | None, reverse: bool, steps: int) -> np.ndarray:
@@ -317,10 +401,11 @@ def backward(
     reverse: bool = False,
     input_gradient: bool = True,
     lanes: int | None = None,
+    given: Sequence[np.ndarray] = (),
 ) -> Gradients:
     """Backpropagation through time. It works in the memory that forward kept; a second time it runs forward again."""
     if saved.used:
-        again = forward(cell, params, x, initial, sizes, saved.lengths, reverse, True, (), saved.threads, lanes)
+        again = forward(cell, params, x, initial, sizes, saved.lengths, reverse, True, (), saved.threads, lanes, given)
         assert again.saved is not None
         saved = again.saved
     saved.trailer[1] = 1
@@ -329,85 +414,57 @@ def backward(
     layout = k.layout
     steps, batch = x.shape[:2]
     rows = deal_rows(steps, batch, saved.lengths, reverse, saved.threads)
-    carried = []
-    for state, d in zip(cell.states, dfinals, strict=True):
-        a = POOL.empty((batch, sizes[state.dim]), x.dtype)
-        a[...] = 0 if d is None else d
-        carried.append(a)
+    carried = _carried(cell, sizes, dfinals, batch, x.dtype)
     dx = None
     if input_gradient:
         full = all(c.min(initial=0) == len(i) for c, i in zip(rows.counts, rows.index, strict=True))
         dx = (POOL.empty if full and steps else POOL.zeros)(x.shape, x.dtype)
+    places = gradient_places(layout)
     make = POOL.empty if steps and batch else POOL.zeros  # the kernel clears what it adds to
-    gradients = {p.name: make(p.shape(sizes), x.dtype) for p in cell.parameters}
+    gradients = make((places[""][0],), x.dtype)
     if steps and batch:
-        shared = _shared(layout, params, x, initial, saved.histories, reverse)
-        shared["dy"] = address(dy)
-        if dx is not None and "dx" in layout.fields:
-            shared["dx"] = address(dx)
-        shared |= {f"carry:{s.name}": address(a) for s, a in zip(cell.states, carried, strict=True)}
-        _run_backward(k, shared, rows, saved.kept, gradients, x.dtype)
-    return Gradients(dx, tuple(carried), gradients)
+        blueprint = _blueprint(k, rows, steps, batch, reverse, saved.lengths is None)
+        addresses, numbers = _addresses(layout, params, x, initial, saved.histories, given)
+        work = POOL.empty((blueprint.work_bytes,), np.uint8)
+        addresses |= {"kept": address(saved.kept), "work": address(work), "gradients": address(gradients)}
+        addresses["dy"] = address(dy)
+        if dx is not None:
+            addresses["dx"] = address(dx)
+        for s, a in zip(cell.states, carried, strict=True):
+            addresses[f"carry:{s.name}"] = address(a)
+        team.run(k, blueprint.tables(addresses, numbers))
+        _collect(blueprint, gradients, work)
+    views = {p.name: _view(gradients, *places[p.name]) for p in cell.parameters}
+    return Gradients(dx, carried, views)
 
 
-def _run_backward(
-    k: Kernel, shared: dict[str, int], rows: Rows, kept: np.ndarray, gradients: dict[str, np.ndarray], dtype: np.dtype
-) -> None:
-    layout, cell = k.layout, k.layout.cell
-    buffers = layout.buffers
-    tables = 8 * len(layout.user_arrays)
-    widths = [len(i) for i in rows.index]
-    kept_row = max(1, sum(layout.kept_buffers.values()))
-    weight_bytes = sum(gradients[p.name].nbytes for p in cell.parameters if p.in_dim)
-    blocks = [max(1, BLOCK_ROWS // n) for n in widths]
-    budget = max(_CHUNK_BYTES, 16 * weight_bytes)  # a weight's gradient goes through memory once a chunk
-    chunks = [-(-max(1, budget // (kept_row * n)) // b) * b for n, b in zip(widths, blocks, strict=True)]
-    widest = max((layout.vectors(dim) for _, dim, _ in layout.outer_sources), default=0) * layout.vector_bytes
-    vectors = layout.gradient_names
-    matrices = [p for p in cell.parameters if p.in_dim]
-    packed = layout.packed_offsets[-1]
-    gathered = [widest * n * b for n, b in zip(widths, blocks, strict=True)]
-    sums = sum(layout.vectors(dim) for _, dim in vectors) * layout.vector_bytes
-    arena = _Arena(_total([packed, *gathered, *(s * n for n in widths for s in (tables, *buffers.values()))]))
-    shared["packed"] = arena.piece(packed)
-    sums_block = POOL.empty((len(widths), max(1, sums)), np.uint8)
-    partial = {p.name: [gradients[p.name]] for p in matrices}
-    for p in matrices:
-        partial[p.name] += [POOL.empty(gradients[p.name].shape, dtype) for _ in widths[1:]]
-    kept_address = address(kept)
-    own = []
-    for t, n in enumerate(widths):
-        values = _own(layout, rows, t)
-        values["block"], values["chunk"] = blocks[t], chunks[t]
-        values["packed_rows"] = arena.piece(gathered[t])
-        values["tables"] = arena.piece(tables * n)
-        values |= {name: arena.piece(size * n) for name, size in buffers.items()}
-        for name, per_row in layout.kept_buffers.items():
-            values[name] = kept_address
-            kept_address += _aligned(per_row * rows.totals[t])
-        place = address(sums_block) + t * sums_block.strides[0]
-        for name, dim in vectors:
-            values[f"gradient:{name}"] = place
-            place += layout.vectors(dim) * layout.vector_bytes
-        for p in matrices:
-            values[f"dmatrix:{p.name}"] = address(partial[p.name][t])
-        own.append(values)
-    table = _tables(layout, shared, own)
-    team.run(k, table)
-    for p in matrices:
-        for other in partial[p.name][1:]:
-            gradients[p.name] += other
-    _collect_vectors(layout, gradients, sums_block[:, :sums].reshape(len(widths), -1).view(dtype))
+def _carried(
+    cell: Cell, sizes: Mapping[str, int], dfinals: Sequence[np.ndarray | None], batch: int, dtype: np.dtype
+) -> tuple[np.ndarray, ...]:
+    """The gradients of the final states, in memory in which backward carries them to the initial ones."""
+    widths = [sizes[s.dim] for s in cell.states]
+    block = POOL.empty((batch * sum(widths),), dtype)
+    found, start = [], 0
+    for width, d in zip(widths, dfinals, strict=True):
+        a = _view(block, start, (batch, width))
+        a[...] = 0 if d is None else d
+        found.append(a)
+        start += batch * width
+    return tuple(found)
 
 
-def _collect_vectors(layout: Layout, gradients: dict[str, np.ndarray], sums: np.ndarray) -> None:
-    """The gradients of biases and other vectors, from the threads' padded sums."""
-    total = sums[0].copy()
-    for other in sums[1:]:
-        total += other
-    place = 0
-    for p in layout.cell.parameters:
-        if p.in_dim is None:
-            for part, start, stop in p.slices(layout.sizes):
-                gradients[p.name][start:stop] = total[place : place + stop - start]
-                place += layout.vectors(part.dim) * layout.lanes
+def _view(block: np.ndarray, start: int, shape: tuple[int, ...]) -> np.ndarray:
+    return block[start : start + _numbers_in(shape)].reshape(shape)
+
+
+def _collect(blueprint: Blueprint, gradients: np.ndarray, work: np.ndarray) -> None:
+    """Add up what the threads found."""
+    layout, dtype = blueprint.layout, gradients.dtype
+    matrices = gradients[: blueprint.matrix_bytes // dtype.itemsize]
+    for start in blueprint.partials:
+        matrices += work[start : start + blueprint.matrix_bytes].view(dtype)
+    lanes = _vector_lanes(layout.cell, tuple(layout.sizes.items()), layout.lanes)
+    if len(lanes):
+        threads = len(blueprint.rows.index)
+        sums = work[blueprint.sums : blueprint.sums + blueprint.sum_bytes * threads].view(dtype).reshape(threads, -1)
+        np.take(sums.sum(0), lanes, out=gradients[len(matrices) :])

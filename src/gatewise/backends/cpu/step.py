@@ -7,6 +7,7 @@ weights is read from memory once a step.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -15,7 +16,7 @@ from ...ir.graph import SCALAR as ONE
 from ...plan.places import GRADIENT, PANEL, PARTIAL, ROWS, SCALAR, Place
 from .emit import I64, POINTER, Function, Module
 from .layout import Geometry, Layout, Panels, is_user, table_name
-from .products import emit_dispatch, emit_pack
+from .products import emit_pack, emit_products
 from .vectormath import EMIT
 
 
@@ -214,20 +215,16 @@ class StepEmitter:
     def __init__(self, m: Module, layout: Layout):
         self.m, self.layout = m, layout
         self.functions = []
-        made: dict[tuple, ir.Function] = {}
+        made: dict[tuple, dict[int, list[ir.Function]]] = {}
         for k, geometry in enumerate(layout.geometries):
             for n, panels in enumerate(geometry.panels):
-                product = (
-                    emit_dispatch(m, layout, geometry, panels, f"product{k}_{n}", layout.frame, made)
-                    if geometry.chunks
-                    else None
-                )
+                product = emit_products(m, layout, geometry, panels, f"product{k}_{n}", layout.frame, made)
                 epilogue = Epilogue(m, layout, geometry, panels, f"epilogue{k}_{n}").emit()
                 self.functions.append((k, geometry, panels, product, epilogue))
 
     def scratch(self, f: Function) -> Any:
         """Room for one tile's accumulators."""
-        vectors = [g.tile_rows * len(g.group.accumulators) * p.units for g in self.layout.geometries for p in g.panels]
+        vectors = [g.tile_rows[0] * len(g.group.accumulators) * p.units for g in self.layout.geometries for p in g.panels]
         return f.slot(self.m.vector, max([1, *vectors]), align=64)
 
     def emit_step(self, f: Function, frame: Any, rows: Any, packed: Any, scratch: Any) -> None:
@@ -243,13 +240,16 @@ class StepEmitter:
                 p: Any, geometry=geometry, panels=panels, product=product, epilogue=epilogue, size=size, offset=offset
             ) -> None:
                 vector = f.add(f.mul(p, panels.units), panels.first)
-                if product is None:
+                if not geometry.chunks:
                     f.call(epilogue, frame, 0, rows, vector, scratch)
                     return
                 weights = f.at(packed, f.mul(p, size), offset)
 
-                def tile(row: Any, count: Any) -> None:
-                    f.call(product, frame, row, count, weights, scratch)
+                def tile(row: Any, count: int) -> None:
+                    chunk_weights = weights
+                    for chunk, function in zip(geometry.chunks, product[count], strict=True):
+                        f.call(function, frame, row, chunk_weights, scratch)
+                        chunk_weights = f.at(chunk_weights, sum(layout.phase_bytes(q, panels.units) for q in chunk.phases))
                     f.call(epilogue, frame, row, count, vector, scratch)
 
                 deal(f, rows, geometry.tile_rows, tile)
@@ -260,19 +260,13 @@ class StepEmitter:
                 f.loop(panels.count, panel)
 
 
-def deal(f: Function, rows: Any, most: int, body) -> None:
-    """Call body(first, count) for tiles of at most `most` rows, as even as can be; rows must be above 0."""
-    b = f.b
-    tiles = b.sdiv(b.add(rows, I64(most - 1)), I64(most))
-    base = b.sdiv(rows, tiles)
-    extra = b.sub(rows, b.mul(base, tiles))
-
-    def one(i: Any) -> None:
-        early = b.icmp_signed("<", i, extra)
-        first = b.add(b.mul(i, base), b.select(early, i, extra))
-        body(first, b.select(early, b.add(base, I64(1)), base))
-
-    f.loop(tiles, one)
+def deal(f: Function, rows: Any, sizes: Sequence[int], body: Callable[[Any, int], None]) -> None:
+    """Call body(first, size) for tiles of these sizes, as many as there are rows for, largest first."""
+    b, first = f.b, f.i(0)
+    for size in sizes:
+        tiles = b.sdiv(b.sub(f.i(rows), first), f.i(size))
+        f.loop(tiles, lambda i, size=size, first=first: body(f.add(first, f.mul(i, size)), size))
+        first = b.add(first, f.mul(tiles, size))
 
 
 class Clock:
@@ -313,6 +307,8 @@ def row_address(f: Function, layout: Layout, args: Any, clock: Clock, name: str,
         return f.at(base, f.mul(index, layout.units(dim) * es))
     if kind == "record":
         dim = layout.cell.graph.nodes[dict(layout.cell.named)[state]].dim
+    elif kind == "given":
+        dim = layout.cell.given[state]
     else:
         dim = layout.cell.output_dim if kind == "dy" else "input_size"
     row = b.add(b.mul(clock.time, f.field(args, fields["batch"])), index)

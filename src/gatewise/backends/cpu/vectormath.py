@@ -209,5 +209,6 @@ EMIT: dict[str, Callable[..., Any]] = {
     "gt": _compare(">"),
     "ge": _compare(">="),
     "stop_gradient": lambda f, a: a,
+    "balanced": lambda f, a: a,
     "broadcast": lambda f, a: a,
 }
