@@ -13,7 +13,7 @@ from ._version import __version__
 
 _LANGUAGE = (
     "cell", "gate", "linear", "named", "parameter", "layer_norm", "softmax", "sigmoid", "tanh", "relu", "softplus", "exp",
-    "log", "sqrt", "sin", "cos", "minimum", "maximum", "where", "square", "sum_units", "stop_gradient",
+    "log", "sqrt", "sin", "cos", "minimum", "maximum", "where", "square", "sum_units", "stop_gradient", "window",
 )  # fmt: skip
 _HOMES = {
     **dict.fromkeys(_LANGUAGE, "ir.trace"),

@@ -78,7 +78,7 @@ def random_case(
     """
     rng = np.random.default_rng(seed)
     numbers = {d: sizes.get(d, max(1, hidden_size - 1)) for d in cell.dims} | {INPUT: input_size, HIDDEN: hidden_size}
-    params = {n: rng.standard_normal(shape) * scale for n, shape in cell.shapes(numbers).items()}
+    params = {p.name: rng.standard_normal(p.shape(numbers)) * scale for p in cell.parameters}
     states = tuple(rng.standard_normal((batch, numbers[s.dim])) for s in cell.states)
     states = tuple(abs(v) + 0.1 if s.name in positive else v for s, v in zip(cell.states, states, strict=True))
     lengths = None

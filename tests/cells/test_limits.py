@@ -11,7 +11,8 @@ RNG = np.random.default_rng(0)
 
 def parameters(cell, inputs=4, hidden=8, scale=0.5):
     sizes = {"input_size": inputs, "hidden_size": hidden}
-    params = {n: RNG.standard_normal(s) * scale for n, s in cell.shapes(sizes).items()}
+    trained = {n: RNG.standard_normal(s) * scale for n, s in cell.shapes(sizes).items()}
+    params = {p.name: p.constrained(trained[p.name], sizes) for p in cell.parameters}
     return params, {f"{p.name}.{q.name}": params[p.name][a:b] for p in cell.parameters for q, a, b in p.slices(sizes)}
 
 
@@ -115,3 +116,78 @@ def test_rnn_with_identity_start_copies_its_state():
     h = np.abs(RNG.standard_normal((2, 8)))
     y, _ = run_layer(cell, params, np.zeros((100, 2, 4)), (h,))
     np.testing.assert_array_equal(y[-1], h)
+
+
+def test_the_mass_conserving_lstm_loses_nothing():
+    """arXiv 2101.05186: what is stored and what has flowed out add up to what was there and what came in."""
+    cell = cells.get("mass_conserving_lstm")
+    params, _ = parameters(cell, scale=2.0)
+    x = np.abs(RNG.standard_normal((300, 3, 4)))
+    start = np.abs(RNG.standard_normal((3, 8)))
+    y, (_, stored) = run_layer(cell, params, x, (np.zeros((3, 8)), start))
+    assert (stored >= 0).all() and (y >= 0).all()
+    np.testing.assert_allclose(stored.sum(1) + y.sum((0, 2)), start.sum(1) + x.sum((0, 2)), rtol=1e-12)
+
+
+def test_the_antisymmetric_network_neither_explodes_nor_vanishes():
+    """arXiv 1902.09689: the Jacobian's eigenvalues lie on the imaginary axis, so that without damping a small state keeps
+    its size for many steps; an unconstrained matrix of the same entries changes it by orders of magnitude."""
+    cell = cells.get("antisymmetric_rnn", epsilon=0.01, gamma=0.0)
+    params, _ = parameters(cell, scale=1.0)
+    params["bias"][:] = 0
+    start = RNG.standard_normal((1, 8)) * 1e-6
+    y, _ = run_layer(cell, params, np.zeros((1000, 1, 4)), (start,))
+    norms = np.linalg.norm(y[:, 0], axis=1) / np.linalg.norm(start)
+    assert norms.min() > 0.9 and norms.max() < 2.5
+
+
+def test_ind_rnns_weights_stay_below_the_bound_of_the_paper():
+    steps = 50
+    cell = cells.get("ind_rnn", steps=steps)
+    _, parts = parameters(cell, scale=3.0)
+    assert np.abs(parts["own.own"]).max() == pytest.approx(2.0 ** (1 / steps), abs=1e-8)
+
+
+def test_qrnn_is_a_convolution_and_a_pooling():
+    cell = cells.get("qrnn", width=3)
+    params, parts = parameters(cell)
+    x = RNG.standard_normal((9, 2, 4))
+    padded = np.concatenate([np.zeros((2, 2, 4)), x])
+    taps = ("weight_ih", "weight_from_x_1", "weight_from_x_2")
+
+    def convolved(name):
+        each = (padded[2 - k : 11 - k] @ parts[f"{tap}.{name}"].T for k, tap in enumerate(taps))
+        return sum(each) + parts[f"bias.{name}"]
+
+    z, f, o = np.tanh(convolved("z")), sigmoid(convolved("f")), sigmoid(convolved("o"))
+    c, ys = np.zeros((2, 8)), []
+    for t in range(9):
+        c = f[t] * c + (1 - f[t]) * z[t]
+        ys.append(o[t] * c)
+    y, finals = run_layer(cell, params, x)
+    np.testing.assert_allclose(y, ys, atol=1e-12)
+    first, states = run_layer(cell, params, x[:4])
+    rest, _ = run_layer(cell, params, x[4:], states)  # a stream that is cut carries the inputs that the window still needs
+    np.testing.assert_allclose(np.concatenate([first, rest]), y, atol=1e-12)
+    np.testing.assert_array_equal(finals[2], x[-1])
+
+
+def test_slstms_heads_do_not_see_one_another():
+    cell = cells.get("slstm", heads=2)
+    params, parts = parameters(cell)
+    x = RNG.standard_normal((6, 2, 4))
+    y, _ = run_layer(cell, params, x)
+    for p in cell.parameters:
+        params[p.name] = params[p.name].copy()
+    for name in "zoif":  # change what the first head reads
+        part = next((a, b) for q, a, b in cell.parameters[0].slices({"input_size": 4, "hidden_size": 8}) if q.name == name)
+        params["weight_ih"][part[0] : part[0] + 4] += 1.0
+    changed, _ = run_layer(cell, params, x)
+    assert np.abs(changed - y)[..., :4].max() > 1e-3
+    np.testing.assert_array_equal(changed[..., 4:], y[..., 4:])
+
+
+def test_fast_grnns_low_rank_form_has_fewer_numbers():
+    sizes = {"input_size": 32, "hidden_size": 32}
+    full, low = (sum(np.prod(s) for s in cells.get("fast_grnn", rank=r).shapes(sizes).values()) for r in (0, 4))
+    assert (full, low) == (2 * 32 * 32 + 66, 4 * 4 * 32 + 66)

@@ -41,7 +41,7 @@ def test_every_cell_has_equations_for_all_its_states_and_a_citation(name):
     assert page.count("{") == page.count("}")
     assert page.count(r"\left") == page.count(r"\right")
     assert bibtex(cell).startswith("@misc{" + name)
-    assert "year = {" in bibtex(cell)
+    assert "year = {" in bibtex(cell) or "doi = {" in bibtex(cell)
 
 
 @pytest.mark.parametrize(

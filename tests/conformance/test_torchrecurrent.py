@@ -242,6 +242,23 @@ PEERS = {
             "bias_ih": bias("depth", "n", "gy", "gh"),
         },
     ),
+    "antisymmetric_rnn": (
+        "AntisymmetricRNN",
+        {"epsilon": 0.1, "gamma": 0.1},
+        {"weight_ih": ih("a"), "weight_hh": ["weight_hh_u.u"], "bias_ih": bias("a")},
+    ),
+    "gated_antisymmetric_rnn": (
+        "GatedAntisymmetricRNN",
+        {"epsilon": 0.1, "gamma": 0.1},
+        {"weight_ih": ih("z", "a"), "weight_hh": ["weight_hh_u.u"], "bias_ih": bias("z", "a")},
+    ),
+    "sgrn": ("SGRN", {}, {"weight_ih": ih("n"), "weight_hh": hh("f"), "bias_ih": bias("n")}),
+    "miru1": (
+        "MiRU1",
+        {},
+        {"weight_ih": ih("r", "n"), "weight_hh": ["weight_hh.r", "weight_n_r.n_r"], "bias_ih": bias("r", "n")},
+    ),
+    "miru2": ("MiRU2", {}, {"weight_ih": ih("n"), "weight_hh": ["weight_n.n"], "bias_ih": bias("n")}),
     "working_memory_lstm": (
         "WMCLSTM",
         {},
@@ -263,11 +280,12 @@ def test_the_same_numbers(name):
     rng = np.random.default_rng(4)
     cell = cells.get(name, **HYPER.get(name, {}))
     sizes = {"input_size": HIDDEN, "hidden_size": HIDDEN}
-    params = {n: (rng.standard_normal(s) * 0.5).astype(np.float32) for n, s in cell.shapes(sizes).items()}
+    trained = {n: (rng.standard_normal(s) * 0.5).astype(np.float32) for n, s in cell.shapes(sizes).items()}
     if name == "intersection_rnn":  # the paper has no projection of the input
         start = {q.name: a for q, a, _ in cell.parameters[0].slices(sizes)}["passed"]
-        params["weight_ih"][start : start + HIDDEN] = np.eye(HIDDEN)
-    parts = {f"{p.name}.{q.name}": params[p.name][a:b] for p in cell.parameters for q, a, b in p.slices(sizes)}
+        trained["weight_ih"][start : start + HIDDEN] = np.eye(HIDDEN)
+    params = {p.name: p.constrained(trained[p.name], sizes) for p in cell.parameters}
+    parts = {f"{p.name}.{q.name}": trained[p.name][a:b] for p in cell.parameters for q, a, b in p.slices(sizes)}
     peer = getattr(torchrecurrent, f"{kind}Cell")(HIDDEN, HIDDEN, **keywords)
     theirs = dict(peer.named_parameters())
     with torch.no_grad():

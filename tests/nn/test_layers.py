@@ -157,7 +157,7 @@ def test_operators_pass_torchs_own_check():
     key = operators.register(layer.cell)
     x = torch.randn(4, 2, 3, requires_grad=True)
     states = [torch.zeros(2, 4), torch.zeros(2, 4)]
-    arguments = (x, states, list(layer.parameters()), None, key, False, True, [])
+    arguments = (x, states, list(layer.parameters()), [], None, key, False, True, [])
     torch.library.opcheck(torch.ops.gatewise.recurrent.default, arguments, test_utils=("test_schema", "test_faketensor"))
 
 

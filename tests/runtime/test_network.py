@@ -35,7 +35,7 @@ def test_scores_and_states_are_those_of_the_torch_network(name):
     tokens = np.random.default_rng(0).integers(0, 7, (6, 4))
     lengths = np.array([6, 1, 4, 5])
     with torch.no_grad():
-        scores, states = network(torch.from_numpy(tokens), None, torch.from_numpy(lengths))
+        scores, states, _ = network(torch.from_numpy(tokens), None, torch.from_numpy(lengths))
     found, layers = runtime.run(tokens, None, lengths)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, scores.numpy(), rtol=1e-5, atol=1e-6)

@@ -143,7 +143,7 @@ def test_every_character_is_trained_on_or_held_out_once(corpus):
     _, tokens = encode_text(open_text(corpus), "char")
     tokens = np.arange(len(tokens))  # numbers that tell where a token stands
     architecture = LanguageModel().build_architecture(3)
-    task = LanguageTask(tokens, architecture, "characters", bptt=30, batch_size=8, dropout=0, validation_fraction=0.1)
+    task = LanguageTask(tokens, architecture, "characters", bptt=30, batch_size=8, validation_fraction=0.1)
     seen = []
     for streams in (task.training, task.validation):
         for window in streams:

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from gatewise import cells
+from gatewise import LanguageModel, cells
 from gatewise.runtime.architecture import Architecture, Encoder, Head, Stack
-from gatewise.tasks.network import INPUT_BOUND, Network
+from gatewise.tasks.network import INPUT_BOUND, Network, Regularisation
 
 ENCODERS = {"one-hot": Encoder("one_hot", 50, 50), "embedding": Encoder("embedding", 50, 20)}
 
@@ -13,7 +13,9 @@ ENCODERS = {"one-hot": Encoder("one_hot", 50, 50), "embedding": Encoder("embeddi
 def build(encoder: Encoder, layers: int = 1, tied: bool = False, dropout: float = 0.0, cell: str = "lstm") -> Network:
     torch.manual_seed(0)
     hidden_size = encoder.size if tied else 64
-    return Network(Architecture(encoder, Stack(cells.get(cell), hidden_size, layers), Head(50, tied)), dropout)
+    return Network(
+        Architecture(encoder, Stack(cells.get(cell), hidden_size, layers), Head(50, tied)), Regularisation(dropout)
+    )
 
 
 @pytest.mark.parametrize("encoder", ENCODERS.values(), ids=ENCODERS)
@@ -35,7 +37,7 @@ def test_only_the_first_layer_is_widened():
 def test_a_tied_head_trains_the_embedding_from_both_sides():
     network = build(Encoder("embedding", 50, 64), tied=True)
     assert "head.weight" not in network.state_dict()
-    scores, _ = network(torch.zeros(3, 2, dtype=torch.int64))
+    scores, _, _ = network(torch.zeros(3, 2, dtype=torch.int64))
     scores[..., 7].sum().backward()  # token 7 is no input here, so only the head can reach its row
     gradient = network.encoder.weight.grad
     assert gradient[7].abs().sum() > 0
@@ -55,8 +57,53 @@ def test_dropout_acts_in_training_only():
 def test_states_are_a_tuple_for_every_cell_and_can_be_carried(cell):
     network = build(ENCODERS["one-hot"], cell=cell).eval()
     tokens = torch.arange(12).reshape(6, 2)
-    whole, _ = network(tokens)
-    first, states = network(tokens[:2])
+    whole, _, _ = network(tokens)
+    first, states, _ = network(tokens[:2])
     assert isinstance(states, tuple)
-    second, _ = network(tokens[2:], states)
+    second, _, _ = network(tokens[2:], states)
     torch.testing.assert_close(torch.cat([first, second]), whole)
+
+
+def test_a_model_trained_with_every_regulariser_runs_without_torch_as_in_torch(corpus):
+    """Masks are drawn in training only; zoneout's mean is part of the model, in the file and in NumPy."""
+    model = LanguageModel(
+        cell="lstm",
+        hidden_size=16,
+        num_layers=2,
+        dropout=0.2,
+        variational_dropout=True,
+        weight_dropout=0.3,
+        zoneout=0.25,
+        activation_penalty=1.0,
+        temporal_penalty=0.5,
+        max_steps=12,
+        bptt=20,
+        batch_size=8,
+        verbose=False,
+    ).fit(corpus)
+    network = Network(model.architecture_).eval()
+    network.load_state_dict({n: torch.from_numpy(a) for n, a in model.weights_.items()}, strict=False)
+    tokens = model.vocabulary_.encode(corpus[:40]).astype("int64")
+    whole, first = model.log_likelihood([corpus[:40], corpus[:1]])
+    start = model.vocabulary_.start
+    states = network(torch.tensor([[start]]))[1]
+    scores, _, penalty = network(torch.tensor(tokens[:-1])[:, None], states)
+    assert penalty is None
+    expected = torch.log_softmax(scores[:, 0].double(), 1)[torch.arange(len(tokens) - 1), torch.tensor(tokens[1:])].sum()
+    assert whole - first == pytest.approx(expected.item(), rel=1e-5)
+    assert model.architecture_.stack.running_cell != model.architecture_.stack.cell
+    again = type(model.architecture_).from_json(model.architecture_.to_json())
+    assert again == model.architecture_
+
+
+def test_penalties_are_part_of_the_training_loss_only():
+    torch.manual_seed(0)
+    network = Network(
+        Architecture(ENCODERS["one-hot"], Stack(cells.get("lstm"), 64, 1), Head(50, False)),
+        Regularisation(activation_penalty=2.0, temporal_penalty=3.0),
+    )
+    tokens = torch.arange(12).reshape(6, 2)
+    y, _ = network.recurrent(network.encoder(tokens))
+    expected = 2 * y.square().mean() + 3 * (y[1:] - y[:-1]).square().mean()
+    torch.testing.assert_close(network(tokens)[2], expected)
+    assert network.eval()(tokens)[2] is None

@@ -28,8 +28,9 @@ def run_layer(
 ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
     """One layer over a batch of sequences, on NumPy arrays: compiled where llvmlite is installed, else interpreted.
 
-    params by name, as `cell.shapes` gives them; x [T, B, input_size]; states [B, width] each, zero if None; lengths [B].
-    Returns y [T, B, width of the first state] and the final states. All arrays are of x's dtype, float32 or float64.
+    params by name, as the equations use them (`Parameter.constrained`); x [T, B, input_size]; states [B, width] each,
+    zero if None; lengths [B]. All arrays are of x's dtype, float32 or float64. Returns y [T, B, width of the first
+    state] and the final states.
     """
     sizes = interpret.sizes_of(cell, x, params, states)
     if states is None:

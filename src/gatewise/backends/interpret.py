@@ -86,6 +86,12 @@ def _leaves(graph: Graph, op: str) -> dict[str, int]:
     return {n.attr: i for i, n in enumerate(graph.nodes) if n.op == op}
 
 
+def _given(cell: Cell, graph: Graph, given: Sequence[Array]) -> dict[int, Array]:
+    """The leaves that the caller gives for every step, with their arrays."""
+    leaves = _leaves(graph, "given")
+    return {leaves[name]: a for name, a in zip(cell.given, given, strict=True)}
+
+
 def _order(steps: int, reverse: bool) -> range:
     return range(steps - 1, -1, -1) if reverse else range(steps)
 
@@ -98,14 +104,15 @@ def forward(
     lengths: Array | None = None,
     reverse: bool = False,
     record: Sequence[str] = (),
+    given: Sequence[Array] = (),
 ) -> Tape:
-    """All steps of a layer. x [T, B, input_size], states [B, width] each, lengths [B] or None."""
+    """All steps of a layer. x [T, B, input_size], states [B, width] each, lengths [B] or None, given [T, B, units] each."""
     xp = namespace_of(x)
     sizes = sizes_of(cell, x, params, states)
     parts = parts_of(cell, params, sizes)
     graph, steps = cell.graph, x.shape[0]
     input_leaf = next(iter(_leaves(graph, "input").values()))
-    state_leaves = _leaves(graph, "state")
+    state_leaves, given_leaves = _leaves(graph, "state"), _given(cell, graph, given)
     named = dict(cell.named)
     wanted = {i for _, i in graph.outputs} | {named[r] for r in record}
     current = tuple(states)
@@ -114,7 +121,7 @@ def forward(
     olds: list[tuple[Array, ...]] = [()] * steps
     for t in _order(steps, reverse):
         olds[t] = current
-        known = {input_leaf: x[t]}
+        known = {input_leaf: x[t], **{i: a[t] for i, a in given_leaves.items()}}
         known |= {state_leaves[s.name]: v for s, v in zip(cell.states, current, strict=True)}
         values = evaluate(graph, known, wanted, parts, sizes, xp)
         news = tuple(values[i] for _, i in graph.outputs)
@@ -154,6 +161,7 @@ def backward(
     lengths: Array | None = None,
     reverse: bool = False,
     per_step: bool = False,
+    given: Sequence[Array] = (),
 ) -> Gradients:
     """Backpropagation through time by the backward record. dy [T, B, output], dfinals [B, width] each."""
     xp = namespace_of(x)
@@ -162,7 +170,7 @@ def backward(
     states = tape.olds[0] if tape.olds else tape.finals
     sizes = sizes_of(cell, x, params, states)
     parts = parts_of(cell, params, sizes)
-    input_leaf = next(iter(_leaves(graph, "input").values()))
+    input_leaf, given_leaves = next(iter(_leaves(graph, "input").values())), _given(cell, graph, given)
     state_leaves, cotangents = _leaves(graph, "state"), _leaves(graph, "cotangent")
     results = dict(graph.outputs)
     wanted = {*results.values(), *(o.cotangent for o in record.outers), *(v.cotangent for v in record.vectors)}
@@ -183,7 +191,7 @@ def backward(
         if per_step:
             for total, g in zip(totals, incoming, strict=True):
                 total.append((t, g))
-        known = {input_leaf: x[t]}
+        known = {input_leaf: x[t], **{i: a[t] for i, a in given_leaves.items()}}
         known |= {state_leaves[s.name]: v for s, v in zip(cell.states, tape.olds[t], strict=True)}
         known |= {cotangents[s.name]: g for s, g in zip(cell.states, incoming, strict=True) if s.name in cotangents}
         values = evaluate(graph, known, wanted, parts, sizes, xp)

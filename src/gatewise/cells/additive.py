@@ -106,9 +106,9 @@ def dsgu(x, h, slope=0.2):
 
 
 @cell(paper="Kusupati et al., FastGRNN, NeurIPS (2018), arXiv 1901.02358")
-def fast_grnn(x, h):
-    """Gated network whose gate and candidate share both matrices."""
-    shared = linear("a", x, h, bias=False)
+def fast_grnn(x, h, rank=0):
+    """Gated network whose gate and candidate share both matrices; with a rank, each is a product of two narrow ones."""
+    shared = linear("a", x, h, bias=False, constraint=f"low_rank({rank})" if rank else "")
     z = named("z", sigmoid(shared + parameter("bias_z", 1.0)))
     n = named("n", tanh(shared + parameter("bias_n", 1.0)))
     zeta, nu = (sigmoid(parameter(name, start, size="1")) for name, start in (("zeta", 1.0), ("nu", -4.0)))
@@ -132,3 +132,27 @@ def nbrc(x, h):
     a = named("a", 1.0 + tanh(linear("a", x, h)))
     c = named("c", sigmoid(linear("c", x, h)))
     return c * h + (1.0 - c) * tanh(linear("n", x) + a * h)
+
+
+@cell(paper="doi 10.1049/gtd2.12056, by the equations that the torchrecurrent package gives for SGRN")
+def sgrn(x, h):
+    """Simple gated recurrent network: one gate and a candidate from the same projection of the input."""
+    projected = linear("n", x)
+    f = named("f", sigmoid(projected + linear("f", h, bias=False)))
+    return tanh((1.0 - f) * projected + f * h)
+
+
+MIRU = "doi 10.1016/j.neucom.2026.132847, by the equations that the torchrecurrent package gives for MiRU"
+
+
+@cell(paper=f"{MIRU}, variant 1")
+def miru1(x, h, update=0.5):
+    """GRU whose update gate is a constant: the share of the state that stays."""
+    r = gate("r", sigmoid, x, h)
+    return update * h + (1.0 - update) * named("n", tanh(linear("n", x) + linear("n_r", r * h, bias=False)))
+
+
+@cell(paper=f"{MIRU}, variant 2")
+def miru2(x, h, update=0.5, reset=0.5):
+    """GRU whose two gates are constants."""
+    return update * h + (1.0 - update) * named("n", tanh(linear("n", x, reset * h)))

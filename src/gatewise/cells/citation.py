@@ -1,4 +1,5 @@
-"""BibTeX entries from the line in which a cell names its papers: "Authors, Title, place (year)"; several with semicolons."""
+"""BibTeX entries from the line in which a cell names its papers: "Authors, Title, place (year)", or
+"doi ..., remark"; several with semicolons."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ def bibtex(cell: Cell) -> str:
     papers = [p.strip() for p in cell.paper.split(";") if re.search(r"\d{4}", p)]
     entries = []
     for k, paper in enumerate(papers, 1):
+        doi = re.fullmatch(r"doi (\S+?),.*", paper)
         arxiv = re.search(r"arXiv (\d{2})(\d{2}\.\d{4,5})", paper)
         year = re.search(r"\((\d{4})\)", paper)
         authors, _, rest = paper.partition(", ")
@@ -21,6 +23,8 @@ def bibtex(cell: Cell) -> str:
             "title": "{" + title + "}",
             "year": year[1] if year else f"20{arxiv[1]}" if arxiv else "",
         }
+        if doi:  # nothing else of it is known to us
+            fields = {"doi": doi[1]}
         if arxiv:
             fields |= {"eprint": arxiv[1] + arxiv[2], "archiveprefix": "arXiv"}
         fields["note"] = paper

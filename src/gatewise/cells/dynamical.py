@@ -37,3 +37,25 @@ def rhn(x, h, depth=3):
         t = gate(f"t{k}", sigmoid, *sources, bias=-2.0)
         state = gate(f"h{k}", tanh, *sources) * t + state * (1.0 - t)
     return state
+
+
+CHANG = "Chang et al., AntisymmetricRNN: a dynamical system view on recurrent neural networks, arXiv 1902.09689"
+
+
+def _antisymmetric(h, gamma):
+    """(W - W^T - gamma I) h: eigenvalues with the real part -gamma, so that states neither explode nor, at 0, vanish."""
+    return linear("u", h, bias=False, init="normal(0.05)", constraint="antisymmetric") - gamma * h
+
+
+@cell(paper=f"{CHANG}")
+def antisymmetric_rnn(x, h, epsilon=0.1, gamma=0.1):
+    """Forward Euler steps of length epsilon of a stable differential equation; gamma is its diffusion."""
+    return h + epsilon * named("a", tanh(linear("a", x) + _antisymmetric(h, gamma)))
+
+
+@cell(paper=f"{CHANG}")
+def gated_antisymmetric_rnn(x, h, epsilon=0.1, gamma=0.1):
+    """Antisymmetric network with an input gate, which shares the recurrent matrix."""
+    u = _antisymmetric(h, gamma)
+    z = named("z", sigmoid(linear("z", x) + u))
+    return h + epsilon * z * named("a", tanh(linear("a", x) + u))

@@ -1,14 +1,19 @@
 """Cells with no matrix over a state: nothing but elementwise work is left in the loop over time."""
 
-from ..ir.trace import cell, gate, linear, named, parameter, relu, sigmoid, tanh, where
+from ..ir.trace import cell, gate, linear, named, parameter, relu, sigmoid, tanh, where, window
 
 BALDUZZI = "Balduzzi & Ghifary, Strongly-typed recurrent neural networks, arXiv 1602.02218"
 
 
 @cell(paper="Li et al., Independently recurrent neural network, arXiv 1803.04831")
-def ind_rnn(x, h):
-    """Independently recurrent network: every unit reads the input and its own past."""
-    return named("a", relu(linear("a", x) + parameter("own", "uniform") * h))
+def ind_rnn(x, h, steps=0, gamma=2.0):
+    """Independently recurrent network: every unit reads the input and its own past.
+
+    With steps, the length T of the sequences, no recurrent weight exceeds gamma^(1/T): over T steps nothing grows by
+    more than gamma.
+    """
+    bound = f"bounded({gamma ** (1.0 / steps):.9f})" if steps else ""
+    return named("a", relu(linear("a", x) + parameter("own", "uniform", constraint=bound) * h))
 
 
 @cell(paper="Lei et al., Simple recurrent units for highly parallelizable recurrence, arXiv 1709.02755")
@@ -40,6 +45,15 @@ def t_lstm(x, h, c, past):
     z, f, o = linear("z", x, past), gate("f", sigmoid, x, past), gate("o", tanh, x, past)
     c = f * c + (1.0 - f) * z
     return c * o, c, x
+
+
+@cell(paper="Bradbury et al., Quasi-recurrent neural networks, arXiv 1611.01576, with fo-pooling")
+def qrnn(x, h, c, width=2):
+    """Quasi-recurrent network: gates and candidate are a causal convolution over the last `width` inputs."""
+    inputs = window("x", x, width)
+    z, f, o = gate("z", tanh, *inputs), gate("f", sigmoid, *inputs), gate("o", sigmoid, *inputs)
+    c = f * c + (1.0 - f) * z
+    return o * c, c
 
 
 FENG = "Feng et al., Were RNNs all we needed?, arXiv 2410.01201"

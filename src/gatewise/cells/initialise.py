@@ -6,11 +6,11 @@ A rule is written as its name, with its argument in brackets where it has one: "
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 from typing import Any
 
 from ..errors import GatewiseError
+from ..ir.rules import find_rule
 
 Rule = Callable[[Any, int, float], Any]
 
@@ -71,7 +71,5 @@ def initialise(init: str | float, value: Any, hidden_size: int) -> None:
     if not isinstance(init, str):
         value.fill_(float(init))
         return
-    found = re.fullmatch(r"(\w+)(?:\(([-+.\de]+)\))?", init)
-    if not found or found[1] not in RULES:
-        raise GatewiseError(f"there is no initialiser {init!r}; there are: {', '.join(RULES)}, or a number")
-    RULES[found[1]](value, hidden_size, float(found[2] or 0.0))
+    rule, number = find_rule(init, RULES, "initialiser")
+    rule(value, hidden_size, number)

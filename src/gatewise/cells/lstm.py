@@ -1,6 +1,21 @@
 """Long short-term memory and its variants."""
 
-from ..ir.trace import cell, exp, gate, layer_norm, linear, maximum, named, parameter, relu, sigmoid, tanh, where
+from ..ir.trace import (
+    cell,
+    exp,
+    gate,
+    layer_norm,
+    linear,
+    maximum,
+    named,
+    parameter,
+    relu,
+    sigmoid,
+    softmax,
+    sum_units,
+    tanh,
+    where,
+)
 
 HOCHREITER = "Hochreiter & Schmidhuber, Long short-term memory, Neural Computation 9 (1997)"
 GERS = "Gers, Schmidhuber & Cummins, Learning to forget, Neural Computation 12 (2000)"
@@ -217,18 +232,40 @@ def mogrifier_lstm(x, h, c, rounds=5, forget_bias=1.0):
     return o * tanh(c), c
 
 
-@cell(paper="Beck et al., xLSTM, arXiv 2405.04517, with one head")
-def slstm(x, h, c, n, m, forget_bias=1.0):
+@cell(paper="Beck et al., xLSTM, arXiv 2405.04517")
+def slstm(x, h, c, n, m, heads=1, forget_bias=1.0):
     """Long short-term memory with exponential input and forget gates, a normaliser n and a stabiliser m.
 
-    The stabiliser keeps every exponent at or below zero, so that no pre-activation overflows.
+    The stabiliser keeps every exponent at or below zero, so that no pre-activation overflows. With several heads the
+    recurrent matrices are block-diagonal: units hear of their own head only.
     """
-    z = gate("z", tanh, x, h)
-    o = gate("o", sigmoid, x, h)
-    i, f = linear("i", x, h), linear("f", x, h, bias=forget_bias)
+
+    def map_of(name, **bias):
+        if heads == 1:
+            return linear(name, x, h, **bias)
+        return linear(name, x, **bias) + linear(name + "h", h, bias=False, constraint=f"block_diagonal({heads})")
+
+    z, o = named("z", tanh(map_of("z"))), named("o", sigmoid(map_of("o")))
+    i, f = map_of("i"), map_of("f", bias=forget_bias)
     shifted = f + m
     m = maximum(shifted, i)
     i, f = named("i", exp(i - m)), named("f", exp(shifted - m))
     c = f * c + i * z
     n = f * n + i
     return o * (c / where(n > 0.0, n, 1.0)), c, n, m
+
+
+@cell(paper="Hoedt et al., MC-LSTM: mass-conserving LSTM, arXiv 2101.05186")
+def mass_conserving_lstm(x, h, c):
+    """Long short-term memory that loses nothing: c holds mass, h is what flows out.
+
+    The inputs, all at least 0, are the mass that enters; a softmax shares it out among the cells, a column-stochastic
+    matrix moves what is stored, and what the output gate lets go leaves the cells. The gates read the inputs and how the
+    mass is spread, not how much there is.
+    """
+    stored = sum_units(abs(c))
+    spread = c / where(stored > 0.0, stored, 1.0)
+    i = named("i", softmax(linear("i", x, spread)))
+    o = gate("o", sigmoid, x, spread)
+    total = linear("r", c, bias=False, constraint="column_stochastic") + i * sum_units(x)
+    return o * total, (1.0 - o) * total

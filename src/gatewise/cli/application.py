@@ -19,6 +19,7 @@ COMMANDS = {
     "score": "gatewise.cli.score",
     "show": "gatewise.cli.show",
     "resume": "gatewise.cli.resume",
+    "compare": "gatewise.cli.compare",
     "cells": "gatewise.cli.cells",
 }
 

@@ -19,8 +19,9 @@ def sizes_of(cell: Cell, input_size: int, hidden_size: int) -> dict[str, int]:
 
 def facts(cell: Cell, input_size: int, hidden_size: int) -> tuple[int, int]:
     """Parameters, and multiply-adds a step and sequence."""
-    shapes = cell.shapes(sizes_of(cell, input_size, hidden_size)).values()
-    return sum(math.prod(s) for s in shapes), sum(math.prod(s) for s in shapes if len(s) == 2)
+    sizes = sizes_of(cell, input_size, hidden_size)
+    used = [p.shape(sizes) for p in cell.parameters if p.in_dim]
+    return sum(math.prod(s) for s in cell.shapes(sizes).values()), sum(math.prod(s) for s in used)
 
 
 def table(input_size: int, hidden_size: int) -> list[tuple[str, list[list[str]]]]:
@@ -58,8 +59,14 @@ def gallery() -> str:
             hyper = ", ".join(f"`{k}={v!r}`" for k, v in cell.hyper)
             lines += ["", f"### {name}", "", cell.doc, "", f"$$\n{latex_equations(cell)}\n$$", ""]
             lines.append(f"States {states}; {parameters} parameters; {cost} multiply-adds{'; ' + hyper if hyper else ''}.")
+            lines += [f"{line}." for line in constraints(cell)]
             lines.append(f"Source: {cell.paper}.")
     return "\n".join(lines) + "\n"
+
+
+def constraints(cell: Cell) -> list[str]:
+    """What the constrained parameters are made into."""
+    return [f"`{p.name}` is made {p.constraint.replace('_', '-')}" for p in cell.parameters if p.constraint]
 
 
 def stages(cell: Cell, sizes: dict[str, int], stage: str) -> str:
@@ -119,6 +126,8 @@ def command(name: str | None, input_size: int, hidden_size: int, hyper: tuple[st
     else:
         parameters, cost = facts(cell, input_size, hidden_size)
         click.echo(f"{cell.doc}\n\n{unicode_equations(cell)}\n")
+        for line in constraints(cell):
+            click.echo(line.replace("`", ""))
         if cell.hyper:
             click.echo("hyper-parameters: " + ", ".join(f"{k}={v!r}" for k, v in cell.hyper))
         click.echo(f"{parameters:,} parameters, {cost:,} multiply-adds a step at {input_size} inputs, {hidden_size} units")

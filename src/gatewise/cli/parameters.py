@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Any, Literal
 
@@ -41,13 +41,15 @@ class OptionalType(click.ParamType):
         return None if value in (None, "none") else self.number.convert(value, param, ctx)
 
 
-def estimator_options(estimator: type[Estimator]) -> Callable[[click.Command], click.Command]:
-    """A decorator that gives a command one option for every hyper-parameter of an estimator."""
+def estimator_options(estimator: type[Estimator], leave_out: Sequence[str] = ()) -> Callable[[click.Command], click.Command]:
+    """A decorator that gives a command one option for every hyper-parameter of an estimator, but for some."""
     helps = parameter_help(estimator)
     hints = typing.get_type_hints(estimator.__init__)
 
     def add(command: click.Command) -> click.Command:
         for name, parameter in estimator.parameters().items():
+            if name in leave_out:
+                continue
             command.params.append(_option(name, hints[name], parameter.default, helps[name]))
         return command
 

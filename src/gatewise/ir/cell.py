@@ -10,8 +10,10 @@ from functools import cached_property
 from typing import Any
 
 from ..errors import GatewiseError
+from .constraints import CONSTRAINTS, constrain, trained_shape
 from .derive import Backward, reverse
 from .graph import SCALAR, Graph, GraphError, Node, verify
+from .rules import find_rule
 
 INPUT = "input_size"
 HIDDEN = "hidden_size"
@@ -49,16 +51,27 @@ class Parameter:
     """One trained tensor: parts stacked in the order of the equations, as torch.nn stacks the gates of `weight_ih`.
 
     A matrix is [sum of the parts' dims, in_dim]; a vector (bias, peephole, ...) has in_dim None and is [sum].
+    constraint: what the trained tensor is made into before the equations use it, see `constraints`.
     """
 
     name: str
     parts: tuple[Part, ...]
     in_dim: str | None = None
     is_bias: bool = False
+    constraint: str = ""
 
     def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """What the equations use."""
         rows = sum(units(p.dim, sizes) for p in self.parts)
         return (rows,) if self.in_dim is None else (rows, sizes[self.in_dim])
+
+    def trained_shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """What is trained and stored: the same, unless a constraint asks for another one."""
+        return trained_shape(self.constraint, self.shape(sizes))
+
+    def constrained(self, trained: Any, sizes: Mapping[str, int]) -> Any:
+        """What the equations use, from the trained array or tensor."""
+        return constrain(self.constraint, trained, self.shape(sizes)) if self.constraint else trained
 
     def slices(self, sizes: Mapping[str, int]) -> Iterator[tuple[Part, int, int]]:
         """Each part with its first row and the row after its last."""
@@ -97,6 +110,14 @@ class Cell:
 
     def _check(self) -> None:
         verify(self.graph, self.matrices, self.vectors)
+        for p in self.parameters:
+            if p.constraint:
+                try:
+                    find_rule(p.constraint, CONSTRAINTS, f"constraint of {p.name}")
+                except GatewiseError as e:
+                    raise CellError(f"cell {self.name!r}: {e}") from None
+                if len(p.parts) != 1:
+                    raise CellError(f"cell {self.name!r}: constrained parameter {p.name!r} must have one part")
         if not self.states:
             raise CellError(f"cell {self.name!r} has no state; its function needs arguments after the input")
         if [name for name, _ in self.graph.outputs] != [s.name for s in self.states]:
@@ -136,12 +157,26 @@ class Cell:
     def vectors(self) -> dict[tuple[str, str], str]:
         return {(p.name, q.name): q.dim for p in self.parameters if p.in_dim is None for q in p.parts}
 
-    @property
+    @cached_property
     def dims(self) -> tuple[str, ...]:
         """The sizes that a layer of this cell must be given, input_size first."""
         used = [INPUT, *(s.dim for s in self.states), *(n.dim for n in self.graph.nodes)]
         used += [n.attr for n in self.graph.nodes if n.op == "size"]
         return tuple(dict.fromkeys(d for d in used if d != SCALAR))
+
+    @cached_property
+    def recurrent_matrices(self) -> frozenset[str]:
+        """The names of the matrices that are applied to states, or to what was made of them."""
+        nodes, found = self.graph.nodes, set()
+        for n in nodes:
+            if n.op == "matmul" and any(nodes[i].op == "state" for i in self.graph.reachable(n.args)):
+                found.add(n.attr[0])
+        return frozenset(found)
+
+    @cached_property
+    def given(self) -> dict[str, str]:
+        """The dims of what the caller gives for every step beside the input, by name."""
+        return {n.attr: n.dim for n in self.graph.nodes if n.op == "given"}
 
     @property
     def output_dim(self) -> str:
@@ -162,14 +197,18 @@ class Cell:
             del facts[leave_out]
         for parameter in facts["parameters"]:
             parameter["parts"] = [part[:2] for part in parameter["parts"]]
+            del parameter["constraint"]  # it acts before the equations
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def shapes(self, sizes: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
-        """The shape of every parameter, by name, for the given sizes (input_size, hidden_size, ...)."""
+        """The shape of every trained tensor, by name, for the given sizes (input_size, hidden_size, ...)."""
         missing = [d for d in self.dims if d not in sizes]
         if missing:
             raise CellError(f"cell {self.name!r} needs {', '.join(missing)}; give it as a keyword, a whole number above 0")
-        return {p.name: p.shape(sizes) for p in self.parameters}
+        try:
+            return {p.name: p.trained_shape(sizes) for p in self.parameters}
+        except GraphError as e:
+            raise CellError(f"cell {self.name!r}: {e}") from None
 
     def to_json(self) -> dict[str, Any]:
         """A dict of plain JSON values. `Cell.from_json` gives back an equal cell."""
@@ -181,7 +220,13 @@ class Cell:
             "hyper": [list(h) for h in self.hyper],
             "states": [[s.name, s.dim] for s in self.states],
             "parameters": [
-                {"name": p.name, "in": p.in_dim, "bias": p.is_bias, "parts": [[q.name, q.dim, q.init] for q in p.parts]}
+                {
+                    "name": p.name,
+                    "in": p.in_dim,
+                    "bias": p.is_bias,
+                    "constraint": p.constraint,
+                    "parts": [[q.name, q.dim, q.init] for q in p.parts],
+                }
                 for p in self.parameters
             ],
             "nodes": [
@@ -207,7 +252,13 @@ class Cell:
                 name=str(data["name"]),
                 states=tuple(State(str(n), str(d)) for n, d in data["states"]),
                 parameters=tuple(
-                    Parameter(str(p["name"]), tuple(Part(*map(_plain, q)) for q in p["parts"]), p["in"], bool(p["bias"]))
+                    Parameter(
+                        str(p["name"]),
+                        tuple(Part(*map(_plain, q)) for q in p["parts"]),
+                        p["in"],
+                        bool(p["bias"]),
+                        str(p.get("constraint", "")),
+                    )
                     for p in data["parameters"]
                 ),
                 graph=Graph(nodes, tuple((str(n), int(i)) for n, i in data["outputs"])),

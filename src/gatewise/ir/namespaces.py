@@ -55,6 +55,13 @@ class NumpyNamespace:
     def stack(arrays):
         return np.stack(arrays)
 
+    concatenate = staticmethod(np.concatenate)
+
+    @staticmethod
+    def bounded(a, limit):
+        """Cut at -limit and limit."""
+        return np.clip(a, -limit, limit)
+
     @staticmethod
     def active(lengths, t, like):
         """[B, 1]: which rows are not past their length at step t."""
@@ -71,6 +78,24 @@ class TorchNamespace:
         for name in ("exp", "log", "sqrt", "sin", "cos", "tanh", "abs", "where", "sigmoid", "matmul", "stack"):
             setattr(self, name, getattr(torch, name))
         self.softplus = torch.nn.functional.softplus
+        self.concatenate = torch.cat
+
+        class Bounded(torch.autograd.Function):
+            """Past the bound the gradient passes only where it leads back."""
+
+            @staticmethod
+            def forward(ctx, a, limit):
+                ctx.save_for_backward(a)
+                ctx.limit = limit
+                return a.clamp(-limit, limit)
+
+            @staticmethod
+            def backward(ctx, g):
+                (a,) = ctx.saved_tensors
+                outwards = ((a >= ctx.limit) & (g < 0)) | ((a <= -ctx.limit) & (g > 0))
+                return g.masked_fill(outwards, 0.0), None
+
+        self.bounded = Bounded.apply
 
     def _both(self, a, b):
         return (a if self.torch.is_tensor(a) else self.torch.full_like(b, a)), (

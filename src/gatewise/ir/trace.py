@@ -74,6 +74,8 @@ class _Tracer:
         self.parameters: dict[str, list[Part]] = {}
         self.in_dims: dict[str, str | None] = {}
         self.biases: set[str] = set()
+        self.constraints: dict[str, str] = {}
+        self.delays: list[tuple[State, Symbol]] = []  # states that the cell did not write down: what they become
         self.sources: dict[int, str] = {}
 
     def trace(self, hyper: dict[str, Any]) -> Cell:
@@ -102,16 +104,20 @@ class _Tracer:
                 f"cell {recipe.__name__!r} must return one value for each of its states, in their order: "
                 f"return {expected}; it returned {len(news)} of {len(states)}"
             )
+        given = [x.index, *(old.index for old in olds)]
+        states += tuple(state for state, _ in self.delays)
+        news += [new for _, new in self.delays]
+        given += [self.builder.leaf("state", s.dim, s.name).index for s, _ in self.delays]
         for state, new in zip(states, news, strict=True):
             self.named.setdefault(state.name, new.index)
         roots = [n.index for n in news] + list(self.named.values())
-        given = [x.index, *(old.index for old in olds)]
         nodes, place = pruned(self.builder.nodes, roots + given)
         return Cell(
             name=recipe.__name__,
             states=states,
             parameters=tuple(
-                Parameter(n, tuple(parts), self.in_dims[n], n in self.biases) for n, parts in self.parameters.items()
+                Parameter(n, tuple(parts), self.in_dims[n], n in self.biases, self.constraints.get(n, ""))
+                for n, parts in self.parameters.items()
             ),
             graph=Graph(nodes, tuple((s.name, place[n.index]) for s, n in zip(states, news, strict=True))),
             named=tuple((name, place[i]) for name, i in self.named.items()),
@@ -136,7 +142,9 @@ class _Tracer:
         self.named[name] = symbol.index
         return symbol
 
-    def part(self, parameter: str, part: Part, in_dim: str | None) -> tuple[str, str]:
+    def part(self, parameter: str, part: Part, in_dim: str | None, constraint: str = "") -> tuple[str, str]:
+        if constraint:
+            self.constraints[parameter] = constraint
         parts = self.parameters.setdefault(parameter, [])
         if any(p.name == part.name for p in parts):
             raise GraphError(f"the name {part.name!r} is used twice for {parameter}; give each its own name")
@@ -157,12 +165,18 @@ def _tracer() -> _Tracer:
 
 
 def linear(
-    name: str, *sources: Symbol, bias: bool | float | str = True, size: str = HIDDEN, init: str | float = "uniform"
+    name: str,
+    *sources: Symbol,
+    bias: bool | float | str = True,
+    size: str = HIDDEN,
+    init: str | float = "uniform",
+    constraint: str = "",
 ) -> Symbol:
     """A trained affine map of the sources to `size` units: the sum of W_k source_k, plus b.
 
     bias: True starts it by `init`'s rule for biases, a number or a rule's name starts it so, False leaves it out.
-    init: how the matrices start (see gatewise.cells.initialise).
+    init: how the matrices start (see gatewise.cells.initialise). constraint: what they are made into before they are used
+    (see gatewise.ir.constraints); each is then a tensor of its own.
     """
     t = _tracer()
     if not sources:
@@ -173,7 +187,9 @@ def linear(
             raise GraphError(f"linear {name!r}: a source must be a value of the step, got {source!r}")
         if source.dim == "1":
             raise GraphError(f"linear {name!r}: a source must be a row of units, not one number")
-        matrix = t.part(t.source(name, source), Part(name, size, init), source.dim)
+        held = t.source(name, source)
+        held = f"{held}_{name}" if constraint else held
+        matrix = t.part(held, Part(name, size, init), source.dim, constraint)
         product = t.builder.product("matmul", source, size, matrix)
         total = product if total is None else total + product
     assert total is not None
@@ -196,10 +212,25 @@ def named(name: str, value: Symbol) -> Symbol:
     return _tracer().name(name, value)
 
 
-def parameter(name: str, init: str | float = "zeros", size: str = HIDDEN) -> Symbol:
-    """One trained number a unit (a peephole, a time constant), started by `init`."""
+def parameter(name: str, init: str | float = "zeros", size: str = HIDDEN, constraint: str = "") -> Symbol:
+    """One trained number a unit (a peephole, a time constant), started by `init`, and kept by `constraint`."""
     t = _tracer()
-    return t.builder.leaf("vector", size, t.part(name, Part(name, size, init), None))
+    return t.builder.leaf("vector", size, t.part(name, Part(name, size, init), None, constraint))
+
+
+def window(name: str, value: Symbol, width: int) -> tuple[Symbol, ...]:
+    """A value and those of the `width` - 1 steps before it, newest first: a causal convolution is a linear map of them.
+
+    Each delay is a state of the cell, called `name`_1, `name`_2, ..., so that a stream can be cut anywhere and goes on.
+    """
+    t = _tracer()
+    values = [value]
+    for k in range(1, int(width)):
+        state = State(f"{name}_{k}", value.dim)
+        t.delays.append((state, values[-1]))
+        values.append(t.builder.leaf("state", value.dim, state.name))
+        t.sources[values[-1].index] = f"weight_from_{state.name}"
+    return tuple(values)
 
 
 def layer_norm(name: str, *values: Symbol, epsilon: float = 1e-5, offset: bool = True) -> Any:
@@ -215,8 +246,8 @@ def layer_norm(name: str, *values: Symbol, epsilon: float = 1e-5, offset: bool =
     mean = total / count
     centred = [value - mean for value in values]
     squares = 0.0
-    for c in centred:
-        squares = sum_units(c * c) + squares
+    for value in values:  # a sum of squares is smallest about the mean: its gradient with respect to the mean is zero
+        squares = sum_units(square(value - t.builder.apply("balanced", mean))) + squares
     scale = 1.0 / sqrt(squares / count + epsilon)
     results = []
     for k, c in enumerate(centred):

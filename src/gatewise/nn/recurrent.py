@@ -16,6 +16,8 @@ from ..cells.initialise import initialise
 from ..errors import GatewiseError
 from ..ir.cell import HIDDEN, INPUT, Cell
 from ..ir.trace import Recipe
+from ..ir.transform import zoneout
+from .regularise import drop, zoneout_masks
 from .standard import run_fused, standard_of
 
 _COMPILED = (torch.float32, torch.float64)
@@ -35,7 +37,12 @@ class Recurrent(nn.Module):
         input_size, hidden_size: units of the input and of the states.
         num_layers: layers on top of one another. bidirectional: a second direction in each, outputs side by side.
         bias: False leaves out the cell's biases. batch_first: x and y are [B, T, units].
-        dropout: probability, on the outputs of every layer but the last, in training.
+        dropout: probability, on the outputs of every layer but the last, in training. input_dropout, output_dropout: the
+            same on x and on the last layer's outputs. variational: one dropout mask for all steps of a sequence.
+        weight_dropout: probability of dropping a number of the recurrent matrices, in training, one mask a call
+            (DropConnect; Merity, Keskar & Socher, arXiv 1708.02182).
+        zoneout: probability that a unit of a state keeps its old value for a step; after training its expectation is
+            used (Krueger et al., arXiv 1606.01305).
         initialisers: how parameters start, by parameter ("weight_hh") or part ("bias.f"), in place of the cell's own
             ways; a number or the name of a rule, see `gatewise.cells.initialise`.
         sizes: further sizes that the cell names, such as proj_size.
@@ -67,6 +74,11 @@ class Recurrent(nn.Module):
         device: Any = None,
         dtype: torch.dtype | None = None,
         initialisers: Mapping[str, str | float] | None = None,
+        input_dropout: float = 0.0,
+        output_dropout: float = 0.0,
+        variational: bool = False,
+        weight_dropout: float = 0.0,
+        zoneout: float = 0.0,
         **sizes: int,
     ):
         super().__init__()
@@ -78,13 +90,16 @@ class Recurrent(nn.Module):
         ):
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise GatewiseError(f"{name} must be a whole number above 0, got {value!r}")
-        if not 0 <= dropout <= 1:
-            raise GatewiseError(f"dropout is a probability between 0 and 1, got {dropout!r}")
+        self.input_dropout, self.output_dropout, self.variational = float(input_dropout), float(output_dropout), variational
+        self.dropout, self.weight_dropout, self.zoneout = float(dropout), float(weight_dropout), float(zoneout)
+        for name in ("dropout", "input_dropout", "output_dropout", "weight_dropout", "zoneout"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise GatewiseError(f"{name} is a probability between 0 and 1, got {getattr(self, name)!r}")
         if dropout and num_layers == 1:
             warnings.warn("dropout acts between layers and has no effect with num_layers=1", stacklevel=2)
         self.cell = cells.get(cell)
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
-        self.bias, self.batch_first, self.dropout, self.bidirectional = bias, batch_first, float(dropout), bidirectional
+        self.bias, self.batch_first, self.bidirectional = bias, batch_first, bidirectional
         self.sizes = {HIDDEN: hidden_size, **sizes}
         self.initialisers = dict(initialisers or {})
         known = {n for p in self.cell.parameters for n in (p.name, *(f"{p.name}.{q.name}" for q in p.parts))}
@@ -128,7 +143,7 @@ class Recurrent(nn.Module):
         for layer, _, ending in self._runs():
             for p in self.cell.parameters:
                 if self.bias or not p.is_bias:
-                    shape = p.shape(self.layer_sizes(layer))
+                    shape = p.trained_shape(self.layer_sizes(layer))
                     self.register_parameter(p.name + ending, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
 
     def reset_parameters(self) -> None:
@@ -139,20 +154,22 @@ class Recurrent(nn.Module):
                 if self.bias or not p.is_bias:
                     value = getattr(self, p.name + ending)
                     with torch.no_grad():
-                        for part, start, stop in p.slices(sizes):
+                        whole = [(p.parts[0], 0, len(value))]  # a constrained parameter has one part
+                        for part, start, stop in whole if p.constraint else p.slices(sizes):
                             own = self.initialisers.get(p.name, part.init)
                             rule = self.initialisers.get(f"{p.name}.{part.name}", own)
                             initialise(rule, value[start:stop], self.hidden_size)
 
     def cell_parameters(self, layer: int, ending: str) -> list[Tensor]:
-        """The parameters of one layer and direction, in the cell's order."""
+        """The parameters of one layer and direction as the equations use them, in the cell's order."""
         found = []
+        sizes = self.layer_sizes(layer)
         for p in self.cell.parameters:
             if self.bias or not p.is_bias:
-                found.append(getattr(self, p.name + ending))
+                found.append(p.constrained(getattr(self, p.name + ending), sizes))
             else:
                 reference = getattr(self, self.cell.parameters[0].name + ending)
-                found.append(reference.new_zeros(p.shape(self.layer_sizes(layer))))
+                found.append(reference.new_zeros(p.shape(sizes)))
         return found
 
     def forward(self, x: Tensor | PackedSequence, states: Any = None, lengths: Any = None) -> tuple[Any, Any]:
@@ -218,19 +235,40 @@ class Recurrent(nn.Module):
         """All layers and directions: x [T, B, I]."""
         finals: list[tuple[Tensor, ...]] = []
         outputs: list[Tensor] = []
+        x = drop(x, self.input_dropout, self.training, self.variational)
         for n, (layer, reverse, ending) in enumerate(self._runs()):
             if layer and not reverse:
                 x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
                 outputs = []
-                if self.dropout and self.training:
-                    x = nn.functional.dropout(x, self.dropout)
+                x = drop(x, self.dropout, self.training, self.variational)
             sizes = self.layer_sizes(layer)
-            states = [value[n, :, : sizes[s.dim]] for s, value in zip(self.cell.states, initial, strict=True)]
-            y, final = run_direction(self.cell, x, states, self.cell_parameters(layer, ending), lengths, reverse)
+            states = [_narrow(value[n], sizes[s.dim]) for s, value in zip(self.cell.states, initial, strict=True)]
+            params = self._dropped_weights(self.cell_parameters(layer, ending))
+            cell, given = self._zoned(x, sizes)
+            y, final = run_direction(cell, x, states, params, lengths, reverse, given)
             outputs.append(y)
             finals.append(final)
         y = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
+        y = drop(y, self.output_dropout, self.training, self.variational)
         return y, tuple(_stack(column) for column in zip(*finals, strict=True))
+
+    def _dropped_weights(self, params: list[Tensor]) -> list[Tensor]:
+        if not self.weight_dropout or not self.training:
+            return params
+        dropped = self.cell.recurrent_matrices
+        return [
+            nn.functional.dropout(value, self.weight_dropout) if p.name in dropped else value
+            for p, value in zip(self.cell.parameters, params, strict=True)
+        ]
+
+    def _zoned(self, x: Tensor, sizes: Mapping[str, int]) -> tuple[Cell, list[Tensor]]:
+        """The cell to run, and what it is given at every step: masks where zoneout is on in training."""
+        if not self.zoneout:
+            return self.cell, []
+        if not self.training:
+            return zoneout(self.cell, self.zoneout), []
+        cell = zoneout(self.cell)
+        return cell, zoneout_masks(x.shape[0], x.shape[1], [sizes[d] for d in cell.given.values()], self.zoneout, x)
 
     def _forward_packed(self, x: PackedSequence, states: Any, lengths: Any) -> tuple[PackedSequence, Any]:
         if lengths is not None:
@@ -248,24 +286,44 @@ class Recurrent(nn.Module):
     def extra_repr(self) -> str:
         shown = [repr(self.cell.name), str(self.input_size), str(self.hidden_size)]
         defaults = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
+        defaults |= {
+            "input_dropout": 0.0,
+            "output_dropout": 0.0,
+            "variational": False,
+            "weight_dropout": 0.0,
+            "zoneout": 0.0,
+        }
         shown += [f"{n}={getattr(self, n)}" for n, d in defaults.items() if getattr(self, n) != d]
         shown += [f"{n}={v}" for n, v in self.sizes.items() if n != HIDDEN]
         return ", ".join(shown)
 
 
+def _narrow(state: Tensor, width: int) -> Tensor:
+    return state if state.shape[1] == width else state[:, :width]
+
+
 def _stack(states: Sequence[Tensor]) -> Tensor:
     """The states of all layers and directions as one tensor; narrower ones are padded with zeros."""
+    if len(states) == 1:
+        return states[0].unsqueeze(0)
     width = max(s.shape[1] for s in states)
     return torch.stack([nn.functional.pad(s, (0, width - s.shape[1])) if s.shape[1] < width else s for s in states])
 
 
 def run_direction(
-    cell: Cell, x: Tensor, states: Sequence[Tensor], params: Sequence[Tensor], lengths: Tensor | None, reverse: bool
+    cell: Cell,
+    x: Tensor,
+    states: Sequence[Tensor],
+    params: Sequence[Tensor],
+    lengths: Tensor | None,
+    reverse: bool,
+    given: Sequence[Tensor] = (),
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """One layer and direction, by the best means for where the tensors are: our kernels on a CPU in float32 and
     float64, torch's fused layer elsewhere for its own cells, and the interpreter for all else."""
     if torch.is_autocast_enabled(x.device.type):  # recurrence adds up rounding: it stays in the parameters' precision
         x, states = x.to(params[0].dtype), [s.to(params[0].dtype) for s in states]
+        given = [g.to(params[0].dtype) for g in given]
     if x.device.type == "cpu" and x.dtype in _COMPILED and _KERNELS:
         from . import operators
 
@@ -274,12 +332,12 @@ def run_direction(
         tensors = (x, *states, *params)
         save = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
         found = torch.ops.gatewise.recurrent(
-            x, list(states), list(params), lengths, operators.register(cell), reverse, save, []
+            x, list(states), list(params), list(given), lengths, operators.register(cell), reverse, save, []
         )
         return found[0], tuple(found[1 : 1 + len(states)])
     standard = standard_of(cell) if x.device.type != "cpu" else None
     if standard is not None:
         return run_fused(standard, x, states, params, lengths, reverse)
     named = {p.name: value for p, value in zip(cell.parameters, params, strict=True)}
-    tape = interpret.forward(cell, named, x, states, lengths, reverse)
+    tape = interpret.forward(cell, named, x, states, lengths, reverse, given=given)
     return tape.y, tape.finals

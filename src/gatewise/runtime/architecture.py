@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from ..errors import FileError, ParameterError
 from ..ir import Cell
+from ..ir.transform import zoneout
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -43,12 +44,19 @@ class Stack:
         hidden_size: units of a layer, H.
         num_layers: how many layers.
         cell_sizes: the further sizes that some cells have, such as ``{"proj_size": 64}``.
+        zoneout: the share of its old state that every unit kept in training, on the average.
     """
 
     cell: Cell
     hidden_size: int
     num_layers: int
     cell_sizes: Mapping[str, int] = field(default_factory=dict)
+    zoneout: float = 0.0
+
+    @property
+    def running_cell(self) -> Cell:
+        """The cell as it runs after training."""
+        return zoneout(self.cell, self.zoneout) if self.zoneout else self.cell
 
     def sizes(self, input_size: int) -> dict[str, int]:
         """Every size that the cell's shapes refer to."""
@@ -58,10 +66,13 @@ class Stack:
     def output_size(self) -> int:
         return self.sizes(0)[self.cell.output_dim]
 
+    def layer_sizes(self, input_size: int) -> list[dict[str, int]]:
+        """The sizes of every layer: the first reads the input, the others the outputs below them."""
+        return [self.sizes(input_size if layer == 0 else self.output_size) for layer in range(self.num_layers)]
+
     def shapes(self, input_size: int) -> Shapes:
         found: Shapes = {}
-        for layer in range(self.num_layers):
-            sizes = self.sizes(input_size if layer == 0 else self.output_size)
+        for layer, sizes in enumerate(self.layer_sizes(input_size)):
             for name, shape in self.cell.shapes(sizes).items():
                 found[f"recurrent.{name}_l{layer}"] = shape
         return found
@@ -129,6 +140,7 @@ class Architecture:
                 "hidden_size": self.stack.hidden_size,
                 "num_layers": self.stack.num_layers,
                 "cell_sizes": dict(self.stack.cell_sizes),
+                "zoneout": self.stack.zoneout,
             },
             "head": asdict(self.head),
         }

@@ -29,9 +29,10 @@ class RuntimeNetwork:
         check_weights(architecture, weights)
         stack = architecture.stack
         self._encoder = weights.get("encoder.weight", np.eye(architecture.encoder.tokens, dtype=np.float32))
+        self._cell = stack.running_cell
         self._layers = [
-            {p.name: weights[f"recurrent.{p.name}_l{layer}"] for p in stack.cell.parameters}
-            for layer in range(stack.num_layers)
+            {p.name: p.constrained(weights[f"recurrent.{p.name}_l{layer}"], sizes) for p in stack.cell.parameters}
+            for layer, sizes in enumerate(stack.layer_sizes(architecture.encoder.size))
         ]
         self._head = weights["encoder.weight" if architecture.head.tied else "head.weight"]
         self._head_bias = weights["head.bias"]
@@ -53,7 +54,7 @@ class RuntimeNetwork:
         after: list[LayerStates] = []
         for layer, parameters in enumerate(self._layers):
             before = None if states is None else states[layer]
-            x, new = run_layer(self.architecture.stack.cell, parameters, x, before, lengths)
+            x, new = run_layer(self._cell, parameters, x, before, lengths)
             after.append(tuple(new))
         return x @ self._head.T + self._head_bias, after
 

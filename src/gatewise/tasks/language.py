@@ -48,6 +48,16 @@ class LanguageModel(Estimator):
         Further sizes that some cells have, such as proj_size=64.
     dropout
         Share of each layer's output that is dropped while training, from 0 to below 1.
+    variational_dropout
+        Whether dropout uses one mask for all steps of a window (Gal & Ghahramani, arXiv 1512.05287).
+    weight_dropout
+        Share of the recurrent matrices' numbers that is dropped, anew for every window (AWD-LSTM, arXiv 1708.02182).
+    zoneout
+        Share of a layer's states that keep their old value for a step (arXiv 1606.01305), from 0 to below 1.
+    activation_penalty
+        Weight in the loss of the mean squared output of the last layer (arXiv 1708.01009).
+    temporal_penalty
+        Weight in the loss of its mean squared change from step to step.
     tie_weights
         Use the embedding as the output matrix too; needs embedding_size as wide as the last layer's output.
     vocabulary_size
@@ -121,6 +131,11 @@ class LanguageModel(Estimator):
         num_layers: int = 1,
         cell_sizes: Mapping[str, int] | None = None,
         dropout: float = 0.0,
+        variational_dropout: bool = False,
+        weight_dropout: float = 0.0,
+        zoneout: float = 0.0,
+        activation_penalty: float = 0.0,
+        temporal_penalty: float = 0.0,
         tie_weights: bool = False,
         vocabulary_size: int = 10_000,
         bptt: int = 64,
@@ -148,6 +163,11 @@ class LanguageModel(Estimator):
         self.num_layers = num_layers
         self.cell_sizes = cell_sizes
         self.dropout = dropout
+        self.variational_dropout = variational_dropout
+        self.weight_dropout = weight_dropout
+        self.zoneout = zoneout
+        self.activation_penalty = activation_penalty
+        self.temporal_penalty = temporal_penalty
         self.tie_weights = tie_weights
         self.vocabulary_size = vocabulary_size
         self.bptt = bptt
@@ -349,7 +369,7 @@ class LanguageModel(Estimator):
             if self.embedding_size is None
             else Encoder("embedding", tokens, self.embedding_size)
         )
-        stack = Stack(cells.get(self.cell), self.hidden_size, self.num_layers, dict(self.cell_sizes or {}))
+        stack = Stack(cells.get(self.cell), self.hidden_size, self.num_layers, dict(self.cell_sizes or {}), self.zoneout)
         return Architecture(encoder, stack, Head(tokens, self.tie_weights))
 
     def check_parameters(self) -> None:
@@ -360,13 +380,14 @@ class LanguageModel(Estimator):
             check_number(name, getattr(self, name), 1, whole=True, optional=True)
         for name in ("max_seconds", "clip_norm", "clip_value"):
             check_number(name, getattr(self, name), 0, above=True, optional=True)
-        for name in ("dropout", "warmup", "validation_fraction"):
+        for name in ("dropout", "weight_dropout", "zoneout", "warmup", "validation_fraction"):
             check_number(name, getattr(self, name), 0, below=1)
         for name in ("level", "device", "precision"):
             check_choice(name, getattr(self, name), get_args(get_type_hints(type(self).__init__)[name]))
         check_number("vocabulary_size", self.vocabulary_size, 2, whole=True)
         check_number("learning_rate", self.learning_rate, 0, above=True)
-        check_number("weight_decay", self.weight_decay, 0)
+        for name in ("weight_decay", "activation_penalty", "temporal_penalty"):
+            check_number(name, getattr(self, name), 0)
         check_number("seed", self.seed, 0, whole=True, below=2**32)
         # Two tokens stand for any vocabulary: whether the parts fit together does not depend on how many there are.
         self.build_architecture(2)

@@ -20,7 +20,7 @@ from ..errors import FileError, GatewiseError
 from ..runtime.architecture import Architecture
 from ..training import checkpoint as checkpoints
 from ..training.loop import Options, Trainer
-from .network import Network, export_weights
+from .network import Network, Regularisation, export_weights
 
 if TYPE_CHECKING:
     from .language import LanguageModel
@@ -40,7 +40,8 @@ class LanguageTask:
         tokens: token numbers [N] of the whole text.
         architecture: what to train.
         unit: what a token is called, in the plural.
-        bptt, batch_size, dropout, validation_fraction: as in `LanguageModel`.
+        bptt, batch_size, validation_fraction: as in `LanguageModel`.
+        regularisation: what is done while training.
     """
 
     def __init__(
@@ -51,8 +52,8 @@ class LanguageTask:
         *,
         bptt: int,
         batch_size: int,
-        dropout: float,
         validation_fraction: float,
+        regularisation: Regularisation | None = None,
     ) -> None:
         held_out = int(len(tokens) * validation_fraction)
         kept = len(tokens) - held_out
@@ -62,7 +63,7 @@ class LanguageTask:
                 f"{f'{held_out:,} held out' if held_out else ''}; one window needs {bptt + 1:,} (bptt={bptt})"
             )
         self.architecture = architecture
-        self.dropout = dropout
+        self.regularisation = regularisation
         self.unit = unit
         self.training = Streams(tokens[:kept], batch_size, bptt)
         # One token of overlap, so that the first held-out token is predicted too.
@@ -70,7 +71,7 @@ class LanguageTask:
         self.steps_per_epoch = len(self.training)
 
     def build_network(self) -> Network:
-        return Network(self.architecture, self.dropout)
+        return Network(self.architecture, self.regularisation)
 
     def batch(self, epoch: int, index: int, device: torch.device) -> Batch:
         return _to_tensors(self.training[index], device)
@@ -79,13 +80,14 @@ class LanguageTask:
         self, network: nn.Module, batch: Batch, carried: Sequence[Tensor] | None
     ) -> tuple[Tensor, int, tuple[Tensor, ...]]:
         inputs, targets, lengths = batch
-        scores, states = network(inputs, carried, lengths)
+        scores, states, penalty = network(inputs, carried, lengths)
         if lengths is None:
             scores, targets = scores.flatten(0, 1), targets.flatten()
         else:
             counts = torch.arange(len(inputs), device=inputs.device)[:, None] < lengths
             scores, targets = scores[counts], targets[counts]
-        return F.cross_entropy(scores, targets), len(targets), tuple(state.detach() for state in states)
+        loss = F.cross_entropy(scores, targets)
+        return loss if penalty is None else loss + penalty, len(targets), tuple(state.detach() for state in states)
 
     def validation_loss(self, network: nn.Module, device: torch.device) -> float | None:
         if self.validation is None:
@@ -122,8 +124,8 @@ def train(
         vocabulary.unit,
         bptt=model.bptt,
         batch_size=model.batch_size,
-        dropout=model.dropout,
         validation_fraction=model.validation_fraction,
+        regularisation=Regularisation(**{part.name: getattr(model, part.name) for part in fields(Regularisation)}),
     )
     options = Options(**{option.name: getattr(model, option.name) for option in fields(Options)})
     job = {

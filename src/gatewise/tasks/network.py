@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 
 from ..ir.cell import INPUT, Cell
 from ..nn import Recurrent
+from ..nn.regularise import activation_penalty, drop, temporal_activation_penalty
 from ..runtime.architecture import Architecture, Encoder, Head
 
 INPUT_BOUND = 2.0  # gives a gate a spread of about 1.2 over the tokens
@@ -54,20 +56,33 @@ def build_encoder(encoder: Encoder) -> OneHot | nn.Embedding:
     return embedding
 
 
+@dataclass(frozen=True)
+class Regularisation:
+    """What is done to the network while it is trained; `LanguageModel` says what each one means.
+
+    Paper of the dropout: W. Zaremba, I. Sutskever and O. Vinyals, "Recurrent neural network regularization", 2014:
+    only between layers and before the head, never on the recurrent connections. Of the others: `gatewise.nn.Recurrent`.
+    """
+
+    dropout: float = 0.0
+    variational_dropout: bool = False
+    weight_dropout: float = 0.0
+    activation_penalty: float = 0.0
+    temporal_penalty: float = 0.0
+
+
 class Network(nn.Module):
     """The torch module of an architecture; its trained arrays have the names and shapes of `Architecture.shapes`.
 
     Args:
         architecture: what to build.
-        dropout: share of each layer's output that is dropped while training.
-
-    Paper of the dropout: W. Zaremba, I. Sutskever and O. Vinyals, "Recurrent neural network regularization", 2014:
-    only between layers and before the head, never on the recurrent connections.
+        regularisation: what to do while training.
     """
 
-    def __init__(self, architecture: Architecture, dropout: float = 0.0) -> None:
+    def __init__(self, architecture: Architecture, regularisation: Regularisation | None = None) -> None:
         super().__init__()
         stack = architecture.stack
+        self.regularisation = r = regularisation or Regularisation()
         self.encoder = build_encoder(architecture.encoder)
         sizes: dict[str, Any] = dict(stack.cell_sizes)
         self.recurrent = Recurrent(
@@ -75,11 +90,13 @@ class Network(nn.Module):
             architecture.encoder.size,
             stack.hidden_size,
             num_layers=stack.num_layers,
-            dropout=dropout if stack.num_layers > 1 else 0.0,
+            dropout=r.dropout if stack.num_layers > 1 else 0.0,
+            variational=r.variational_dropout,
+            weight_dropout=r.weight_dropout,
+            zoneout=stack.zoneout,
             **sizes,
         )
         self._widen_input_weights(stack.cell)
-        self.dropout = nn.Dropout(dropout)
         self.tied = architecture.head.tied
         self.head = LinearHead(architecture.head, stack.output_size, self._shared())
 
@@ -105,8 +122,8 @@ class Network(nn.Module):
 
     def forward(
         self, tokens: Tensor, states: Sequence[Tensor] | None = None, lengths: Tensor | None = None
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Scores [T, B, classes] for token numbers [T, B], and the states after them.
+    ) -> tuple[Tensor, tuple[Tensor, ...], Tensor | None]:
+        """Scores [T, B, classes] for token numbers [T, B], the states after them, and what the penalties add to the loss.
 
         Args:
             states: what an earlier call returned; None starts from zero.
@@ -116,7 +133,13 @@ class Network(nn.Module):
         before = states[0] if states is not None and len(states) == 1 else states
         outputs, after = self.recurrent(self.encoder(tokens), before, lengths=lengths)
         after = (after,) if isinstance(after, Tensor) else tuple(after)
-        return self.head(self.dropout(outputs), self._shared()), after
+        r = self.regularisation
+        dropped = drop(outputs, r.dropout, self.training, r.variational_dropout)
+        penalty = None
+        if self.training and (r.activation_penalty or r.temporal_penalty):
+            temporal = temporal_activation_penalty(outputs, lengths)
+            penalty = r.activation_penalty * activation_penalty(dropped, lengths) + r.temporal_penalty * temporal
+        return self.head(dropped, self._shared()), after, penalty
 
 
 def export_weights(network: Network) -> dict[str, np.ndarray]:
