@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+from importlib.metadata import version
 
 import torch
 import torchrecurrent
@@ -25,7 +26,9 @@ PEERS = {
     "mut1": "MUT1", "mut2": "MUT2", "mut3": "MUT3", "minimal_rnn": "MinimalRNN", "multiplicative_lstm": "MultiplicativeLSTM",
     "nas": "NAS", "original_lstm": "OriginalLSTM", "peephole_lstm": "PeepholeLSTM", "ran": "RAN", "residual_lstm": "ResLSTM",
     "star": "STAR", "t_rnn": "TRNN", "t_gru": "TGRU", "t_lstm": "TLSTM", "ugrnn": "UGRNN", "unicornn": "UnICORNN",
-    "cornn": "coRNN", "intersection_rnn": "IntersectionRNN", "working_memory_lstm": "WMCLSTM", "lem": "LEM", "scrn": "SCRN",
+    "cornn": "coRNN", "antisymmetric_rnn": "AntisymmetricRNN",
+    "gated_antisymmetric_rnn": "GatedAntisymmetricRNN", "sgrn": "SGRN", "miru1": "MiRU1", "miru2": "MiRU2",
+    "intersection_rnn": "IntersectionRNN", "working_memory_lstm": "WMCLSTM", "lem": "LEM", "scrn": "SCRN",
 }  # fmt: skip
 
 
@@ -35,13 +38,14 @@ class Loop(torch.nn.Module):
     def __init__(self, cell: torch.nn.Module):
         super().__init__()
         self.cell = cell
+        self.output_first = isinstance(cell, torchrecurrent.IntersectionRNNCell)  # it gives (output, state), takes a state
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, None]:
         state, ys = None, []
         for step in x:
             state = self.cell(step, state)
             ys.append(state[0] if isinstance(state, tuple) else state)
-            if isinstance(state, tuple) and isinstance(state[1], tuple):
+            if isinstance(state, tuple) and (isinstance(state[1], tuple) or self.output_first):
                 state = state[1]
         return torch.stack(ys), None
 
@@ -75,10 +79,10 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--units", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=0.02, help="of each candidate in a round")
+    parser.add_argument("--seconds", type=float, default=0.2, help="of each candidate in a round, so that caches are its own")
     options = parser.parse_args()
     print(
-        f"torch {torch.__version__}, torchrecurrent {torchrecurrent.__version__}, {torch.get_num_threads()} threads; one "
+        f"torch {torch.__version__}, torchrecurrent {version('torchrecurrent')}, {torch.get_num_threads()} threads; one "
         f"training step, T={options.steps} B={options.batch} I=H={options.units} float32; medians of {options.rounds} rounds"
     )
     print("| cell | ms | GF/s | peer | its ms | ratio |\n|---|---|---|---|---|---|")

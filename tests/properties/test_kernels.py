@@ -121,3 +121,17 @@ def test_nothing_to_do_is_done(steps, batch):
     assert got["y"].shape == (steps, batch, 5)
     assert (got["d weight_hh"] == 0).all()
     np.testing.assert_array_equal(got["d initial h"], case.dfinals[0])
+
+
+def test_kernels_flush_what_vanishes_and_leave_the_processor_as_it_was():
+    """A state that decays below the smallest normal number becomes zero; arithmetic outside of kernels is not touched."""
+    cell = cells.get("rnn_relu")
+    params = {"weight_ih": np.zeros((1, 1), np.float32), "weight_hh": np.full((1, 1), 0.1, np.float32), "bias": np.zeros(1)}
+    params["bias"] = params["bias"].astype(np.float32)
+    sizes = {"input_size": 1, "hidden_size": 1}
+    start = (np.full((1, 1), 1e-30, np.float32),)
+    result = runner.forward(cell, params, np.zeros((20, 1, 1), np.float32), start, sizes, threads=1)
+    smallest = np.finfo(np.float32).tiny
+    assert result.y[0] > 0 and result.y[-1] == 0
+    assert not ((result.y > 0) & (result.y < smallest)).any()
+    assert np.float32(1e-39) * np.float32(1.0) > 0

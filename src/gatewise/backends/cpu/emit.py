@@ -16,6 +16,8 @@ from .target import Target
 I1, I16, I32, I64 = (ir.IntType(n) for n in (1, 16, 32, 64))
 POINTER = ir.PointerType()
 VOID = ir.VoidType()
+_X86_FLUSH = 0x8040  # MXCSR: flush to zero, denormals are zero
+_ARM_FLUSH = 1 << 24  # FPCR: flush to zero
 
 
 class Module:
@@ -128,6 +130,25 @@ class Function:
         if align:
             setattr(place, "align", align)  # noqa: B010  (llvmlite declares it as None)
         return place
+
+    def flush_subnormals(self) -> Callable[[], None]:
+        """Have numbers too small for full precision become zero from here on, as they make arithmetic many times slower
+        (gradients that vanish end there). Returns what puts the processor's state back."""
+        m, b, triple = self.m, self.b, self.m.target.triple
+        if triple.startswith("x86_64"):
+            before, now = self.slot(I32), self.slot(I32)
+            store = m.declare("llvm.x86.sse.stmxcsr", VOID, [POINTER])
+            load = m.declare("llvm.x86.sse.ldmxcsr", VOID, [POINTER])
+            b.call(store, [before])
+            b.store(b.or_(b.load(before, typ=I32), I32(_X86_FLUSH)), now)
+            b.call(load, [now])
+            return lambda: b.call(load, [before])
+        if triple.startswith(("aarch64", "arm64")):
+            before = b.call(m.declare("llvm.aarch64.get.fpcr", I64, []), [])
+            load = m.declare("llvm.aarch64.set.fpcr", VOID, [I64])
+            b.call(load, [b.or_(before, I64(_ARM_FLUSH))])
+            return lambda: b.call(load, [before])
+        return lambda: None
 
     # control ---------------------------------------------------------------------------------------------------
 

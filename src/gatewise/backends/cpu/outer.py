@@ -182,7 +182,7 @@ def emit_backward(m: Module, layout: Layout) -> None:
     clear = emit_clear(m)
     outers = [emitter.emit(f"outer{k}", *found) for k, found in enumerate(layout.outer_sources)]
     f = m.function("run", [("args", POINTER)], internal=False)
-    args, b = f.arg["args"], f.b
+    args, b, restore = f.arg["args"], f.b, f.flush_subnormals()
     frame, scratch = f.slot(I64, len(layout.frame), align=64), step.scratch(f)
     packed = f.pointer_field(args, layout.fields["packed"])
     counts = f.pointer_field(args, layout.fields["counts"])
@@ -236,4 +236,5 @@ def emit_backward(m: Module, layout: Layout) -> None:
         f.loop(blocks, weights)
 
     f.loop(b.sdiv(b.add(steps, b.sub(size, I64(1))), size), chunk)
+    restore()
     f.end()

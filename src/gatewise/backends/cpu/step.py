@@ -358,7 +358,7 @@ def emit_forward(m: Module, layout: Layout) -> None:
     frame_function = emit_frame(m, layout)
     step = StepEmitter(m, layout)
     f = m.function("run", [("args", POINTER)], internal=False)
-    args = f.arg["args"]
+    args, restore = f.arg["args"], f.flush_subnormals()
     frame, scratch = f.slot(I64, len(layout.frame), align=64), step.scratch(f)
     packed = f.pointer_field(args, layout.fields["packed"])
 
@@ -373,4 +373,5 @@ def emit_forward(m: Module, layout: Layout) -> None:
         f.when(f.b.icmp_signed(">", rows, I64(0)), active)
 
     f.loop(f.field(args, layout.fields["steps"]), one)
+    restore()
     f.end()
