@@ -79,7 +79,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--units", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=0.2, help="of each candidate in a round, so that caches are its own")
+    parser.add_argument(
+        "--seconds", type=float, default=0.2, help="of each candidate in a round, so that caches are its own"
+    )
     options = parser.parse_args()
     print(
         f"torch {torch.__version__}, torchrecurrent {version('torchrecurrent')}, {torch.get_num_threads()} threads; one "

@@ -8,7 +8,7 @@ import pytest
 from gatewise import cells
 from gatewise.ir import cell
 from gatewise.ir.trace import gate, linear, sigmoid, tanh
-from gatewise.plan import plan
+from gatewise.plan import delayed_inputs, plan
 
 GOLDEN = Path(__file__).parent / "golden.json"
 
@@ -72,7 +72,8 @@ def describe(schedule):
     """A schedule as text, one line a group."""
 
     def place(p):
-        return f"{p.kind}{'*' if p.kept else ''}{':' + p.name if p.name else ''}{p.slot if p.kind != 'gradient' else ''}"
+        held = "*" if p.kept else "+" if p.block else ""
+        return f"{p.kind}{held}{':' + p.name if p.name else ''}{p.slot if p.kind != 'gradient' else ''}"
 
     lines = []
     for g in schedule.groups:
@@ -81,7 +82,8 @@ def describe(schedule):
         )
         loads = " ".join(sorted(place(p) for p in g.loads.values()))
         stores = " ".join(sorted(place(p) for _, p in g.stores))
-        lines.append(f"{g.level} {g.dim} [{products}] computes {len(g.compute)} loads {loads} stores {stores}")
+        when = g.level if g.when == "step" else g.when
+        lines.append(f"{when} {g.dim} [{products}] computes {len(g.compute)} loads {loads} stores {stores}")
     return lines
 
 
@@ -113,3 +115,28 @@ def test_nothing_is_read_before_it_is_written(name):
                 if place.kind not in given and place.kind != "partial":
                     assert place in ready, (name, group.level, place)
             ready |= written
+
+
+@pytest.mark.parametrize(
+    "name", ["min_gru", "min_lstm", "sru", "qrnn", "ind_rnn", "t_rnn", "t_gru", "t_lstm", "brc", "unicornn"]
+)
+def test_cells_without_a_map_over_a_state_have_no_product_in_their_steps(name):
+    """All products run ahead, for a block of steps at once; what is left in the loop is elementwise."""
+    found = plan(cells.get(name))
+    for schedule in (found.infer, found.save):
+        assert not any(g.accumulators for g in schedule.groups if g.when == "step")
+        assert any(g.accumulators for g in schedule.groups if g.when == "ahead")
+    assert not any(g.accumulators for g in plan(cells.get("lstm")).infer.groups if g.when == "ahead")
+
+
+def test_the_gradient_of_the_input_waits_for_a_block_of_steps():
+    """For every cell whose input enters through matrices alone."""
+    for name in ("lstm", "gru_v1", "rnn", "min_gru"):
+        whens = [g.when for g in plan(cells.get(name)).backward.groups if any(p.kind == "dx" for _, p in g.stores)]
+        assert whens == ["after"]
+
+
+def test_states_that_hand_on_the_input_are_found():
+    assert delayed_inputs(cells.get("qrnn", width=4)) == ["x_1", "x_2", "x_3"]
+    assert delayed_inputs(cells.get("t_gru")) == ["past"]
+    assert delayed_inputs(cells.get("lstm")) == []

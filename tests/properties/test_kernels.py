@@ -135,3 +135,14 @@ def test_kernels_flush_what_vanishes_and_leave_the_processor_as_it_was():
     assert result.y[0] > 0 and result.y[-1] == 0
     assert not ((result.y > 0) & (result.y < smallest)).any()
     assert np.float32(1e-39) * np.float32(1.0) > 0
+
+
+@pytest.mark.parametrize("ragged", [False, True], ids=["full", "ragged"])
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+@pytest.mark.parametrize("name", ["min_gru", "sru", "qrnn", "t_lstm", "brc", "lstm"])
+def test_what_runs_ahead_or_after_goes_through_many_blocks_of_steps(name, reverse, ragged):
+    """Long sequences, so that blocks begin and end within them, also where rows have ended."""
+    case = checks.random_case(cells.get(name), 70, 11, input_size=5, hidden_size=19, ragged=ragged, reverse=reverse)
+    expected = checks.interpreted(case)
+    for threads in (1, 3):
+        checks.compare(case, expected, checks.compiled(case, threads=threads), 1e-11)

@@ -331,9 +331,8 @@ def run_direction(
             raise GatewiseError(f"x is {x.dtype}, but a state or parameter is not; use layer.to({x.dtype})")
         tensors = (x, *states, *params)
         save = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-        found = torch.ops.gatewise.recurrent(
-            x, list(states), list(params), list(given), lengths, operators.register(cell), reverse, save, []
-        )
+        key = operators.register(cell)
+        found = operators.recurrent(x, list(states), list(params), list(given), lengths, key, reverse, save)
         return found[0], tuple(found[1 : 1 + len(states)])
     standard = standard_of(cell) if x.device.type != "cpu" else None
     if standard is not None:

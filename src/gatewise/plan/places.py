@@ -15,7 +15,8 @@ RECORD = "record"  # a named value that was asked for
 CARRY = "carry"  # the gradient of a state on its way back through time
 # A trained vector's gradient, summed over rows and steps:
 GRADIENT = "gradient"
-# Buffers of the workspace. `kept` ones have a row for every step and row of the batch, the others only for this step:
+# Buffers of the workspace. `kept` ones have a row for every step and row of the batch, `block` ones for a block of steps,
+# the others only for this step:
 PANEL = "panel"  # vectors of units, slot after slot, as a product's right operand or a later stage reads them
 ROWS = "rows"  # whole rows of units, as a product's left operand reads them
 SCALAR = "scalar"  # one number a row
@@ -30,3 +31,4 @@ class Place:
     name: str = ""
     slot: int = 0
     kept: bool = False
+    block: bool = False

@@ -150,10 +150,70 @@ def plan(cell: Cell, record: tuple[str, ...] = (), input_gradient: bool = True) 
     wanted = [(i, Place(NEW, name), _dim(cell, name)) for name, i in cell.graph.outputs]
     named = dict(cell.named)
     wanted += [(named[r], Place(RECORD, r), cell.graph.nodes[named[r]].dim) for r in record]
-    infer = Scheduler(cell.graph, given, wanted, {}).run()
-    save = Scheduler(cell.graph, given, wanted, keep).run()
+    infer, save = (_forward(cell, given, wanted, k) for k in ({}, keep))
     backward, outers = _backward(cell, back, grads, {**news, **keep, **given}, kept)
     return Plan(cell, record, input_gradient, infer, save, backward, outers, kept)
+
+
+def delayed_inputs(cell: Cell) -> list[str]:
+    """The states that only hand on the input: their values are known for all steps before the first one runs."""
+    nodes, found = cell.graph.nodes, []
+    known = {i for i, n in enumerate(nodes) if n.op == "input"}
+    while True:
+        new = [name for name, i in cell.graph.outputs if i in known and name not in found]
+        if not new:
+            return found
+        found += new
+        known |= {i for i, n in enumerate(nodes) if n.op == "state" and n.attr in new}
+
+
+def values_ahead(cell: Cell, keep: dict[int, Place]) -> set[int]:
+    """What is computed for a block of steps at once, where no matrix is applied to a state: the values that depend on
+    inputs alone, products among them, and that a step or backward reads."""
+    nodes, delayed = cell.graph.nodes, delayed_inputs(cell)
+    known: set[int] = set()
+    products: set[int] = set()
+    for i, n in enumerate(nodes):
+        if n.op == "matmul":
+            source = nodes[n.args[0]]
+            if source.op != "input" and source.attr not in delayed:
+                return set()
+            known.add(i)
+            products.add(i)
+        elif n.op in ("input", "vector", "const", "size") or (n.op == "state" and n.attr in delayed):
+            known.add(i)
+        elif OPS[n.op].shape == ELEMENTWISE and n.dim != ONE and all(a in known for a in n.args):
+            known.add(i)
+            if any(a in products for a in n.args):
+                products.add(i)
+    read = {a for i, n in enumerate(nodes) if i not in known for a in n.args} | {i for _, i in cell.graph.outputs}
+    at_hand: dict[int, object] = {i: True for i, n in enumerate(nodes) if OPS[n.op].shape == LEAF}
+    wanted = {_behind(cell.graph, i, at_hand) for i in read & products}
+    wanted = {i for i in wanted if recompute_cost(cell.graph, i, {**at_hand, **keep}) > 3}  # a product of two kept values
+    return wanted | (set(keep) & products)
+
+
+def _forward(cell: Cell, given: dict[int, Place], wanted: list[tuple[int, Place, str]], keep: dict[int, Place]) -> Schedule:
+    """The schedule of a forward step, and what runs ahead of it."""
+    nodes, ahead = cell.graph.nodes, values_ahead(cell, keep)
+    if not ahead:
+        return Scheduler(cell.graph, given, wanted, keep).run()
+    blocks: dict[str, int] = {}
+    places: dict[int, Place] = {}
+    for i in sorted(ahead):
+        dim = nodes[i].dim
+        if i in keep:
+            places[i] = keep[i]
+        else:
+            places[i] = Place(PANEL, dim, blocks.get(dim, 0), block=True)
+            blocks[dim] = places[i].slot + 1
+    handed = [Place(NEW, name) for name in delayed_inputs(cell)]
+    step = Scheduler(cell.graph, {**given, **places}, [w for w in wanted if w[1] not in handed], keep).run()
+    step.joined(Scheduler(cell.graph, given, [(i, p, nodes[i].dim) for i, p in places.items()], {}).run(), "ahead")
+    if handed:
+        step.joined(Scheduler(cell.graph, given, [w for w in wanted if w[1] in handed], {}).run(), "ahead")
+    step.blocks = blocks
+    return step
 
 
 def _dim(cell: Cell, state: str) -> str:
@@ -181,14 +241,26 @@ def _backward(cell: Cell, back: Backward, grads: dict[str, int], at_hand: dict[i
             dim = graph.nodes[o.cotangent].dim
             keep[o.cotangent] = Place(PANEL, dim, first.get(dim, 0), kept=True)
             first[dim] = keep[o.cotangent].slot + 1
-    schedule = Scheduler(graph, at_hand, wanted, keep).run()
+    after = [w for w in wanted if w[1].kind == DX and _of_kept(graph, w[0], keep)]
+    schedule = Scheduler(graph, at_hand, [w for w in wanted if w not in after], keep).run()
     moves = _reuse_slots(schedule, keep, kept)
     for group in schedule.groups:
         group.stores = [(i, moves.get(p, p)) for i, p in group.stores]
         group.loads = {i: moves.get(p, p) for i, p in group.loads.items()}
     schedule.places = {i: moves.get(p, p) for i, p in schedule.places.items()}
+    if after:
+        known = {**at_hand, **{i: moves[p] for i, p in keep.items()}}
+        schedule.joined(Scheduler(graph, known, after, {}).run(), "after")
     outers = [OuterProduct((o.parameter, o.part), at_hand[o.source], moves[keep[o.cotangent]]) for o in back.outers]
     return schedule, outers
+
+
+def _of_kept(graph: Graph, i: int, keep: dict[int, Place]) -> bool:
+    """Whether a value is a sum of products of kept values alone: it can wait until a block of steps is done."""
+    node = graph.nodes[i]
+    if node.op == "add":
+        return all(_of_kept(graph, a, keep) for a in node.args)
+    return node.op == "matmul_t" and node.args[0] in keep
 
 
 def _reuse_slots(schedule: Schedule, keep: dict[int, Place], kept: Kept) -> dict[Place, Place]:

@@ -40,10 +40,14 @@ class Accumulator:
 
 @dataclass
 class Group:
-    """One stage of the step for the values of one dim."""
+    """One stage of the step for the values of one dim.
+
+    when: "step", or "ahead" or "after": for all rows of a block of steps at once, before or after the steps themselves.
+    """
 
     level: int
     dim: str
+    when: str = "step"
     accumulators: tuple[Accumulator, ...] = ()
     compute: tuple[int, ...] = ()  # in topological order; leaves and loads are not among them
     loads: dict[int, Place] = field(default_factory=dict)
@@ -62,6 +66,15 @@ class Schedule:
     rows: list[str]  # dims, this step only
     scalars: int
     partials: int
+    blocks: dict[str, int] = field(default_factory=dict)  # slots a dim, for a block of steps
+
+    def joined(self, other: Schedule, when: str) -> Schedule:
+        """This schedule with the groups of another one ahead of the steps or after them."""
+        assert not (other.panels or other.rows or other.scalars or other.partials)
+        groups = [replace(g, when=when) for g in other.groups]
+        self.groups = [*groups, *self.groups] if when == "ahead" else [*self.groups, *groups]
+        self.places = {**{i: place for g in groups for i, place in g.stores}, **self.places}
+        return self
 
 
 def recompute_cost(graph: Graph, index: int, at_hand: Mapping[int, object], limit: int = RECOMPUTE) -> int:
@@ -231,7 +244,7 @@ class Scheduler:
                     if p.source in self.places:
                         readers[self.places[p.source]] = n + 1  # but a product reads whole rows while others are written
             for _, place in group.stores:
-                if place.kind == PANEL and not place.kept:
+                if place.kind == PANEL and not place.kept and not place.block:
                     makers[place] = n
         moves: dict[Place, Place] = {}
         free_from: dict[str, list[int]] = {dim: [] for dim in self.panels}

@@ -131,7 +131,7 @@ class Function:
             setattr(place, "align", align)  # noqa: B010  (llvmlite declares it as None)
         return place
 
-    def flush_subnormals(self) -> Callable[[], None]:
+    def flush_subnormals(self) -> Callable[[], Any]:
         """Have numbers too small for full precision become zero from here on, as they make arithmetic many times slower
         (gradients that vanish end there). Returns what puts the processor's state back."""
         m, b, triple = self.m, self.b, self.m.target.triple

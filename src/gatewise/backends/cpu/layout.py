@@ -13,8 +13,8 @@ from functools import cached_property
 
 from ...ir.cell import Cell, units
 from ...ir.graph import SCALAR as ONE
-from ...plan import Group, Plan, Product, Schedule
-from ...plan.places import GIVEN, NEW, PANEL, Place
+from ...plan import Group, Plan, Product, Schedule, delayed_inputs
+from ...plan.places import GIVEN, NEW, PANEL, ROWS, Place
 from .target import Target
 
 # most rows of one tile by vectors of accumulators a row, for 32 and for 16 vector registers (KERNELS: 6 by 4 and 6 by 2
@@ -204,9 +204,10 @@ class Layout:
 
     @cached_property
     def buffers(self) -> dict[str, int]:
-        """Bytes a row of every buffer that has a row for each row of this step only."""
+        """Bytes a row of every buffer that has a row for each row of this step, or of a block of steps ("block_")."""
         s = self.schedule
         result = {f"panel:{d}": n * self.vector_bytes * self.vectors(d) for d, n in s.panels.items()}
+        result |= {f"block_panel:{d}": n * self.vector_bytes * self.vectors(d) for d, n in s.blocks.items()}
         result |= {f"rows:{k}": self.units(d) * self.itemsize for k, d in enumerate(s.rows)}
         if s.scalars:
             result["scalar"] = s.scalars * self.itemsize
@@ -223,6 +224,26 @@ class Layout:
         if k.scalars:
             result["kept_scalar"] = k.scalars * self.itemsize
         return result if self.mode != "infer" else {}
+
+    def slots(self, place: Place) -> int:
+        """Slots a row of the panels that a place is in."""
+        held = self.plan.kept.panels if place.kept else self.schedule.blocks if place.block else self.schedule.panels
+        return held[place.name]
+
+    @cached_property
+    def block_arrays(self) -> list[str]:
+        """The arrays of the user that are addressed for a block of steps at once."""
+        if self.mode == "backward":
+            return ["dx"] if any(g.when == "after" for g in self.schedule.groups) else []
+        if not any(g.when == "ahead" for g in self.schedule.groups):
+            return []
+        return ["input", *(f"old:{name}" for name in self.handed), *(f"new:{name}" for name in self.handed)]
+
+    @cached_property
+    def handed(self) -> list[str]:
+        """The states that are written for a block of steps ahead."""
+        stores = {p.name for g in self.schedule.groups for _, p in g.stores if g.when == "ahead" and p.kind == NEW}
+        return [name for name in delayed_inputs(self.cell) if name in stores]
 
     @cached_property
     def outer_sources(self) -> list[tuple[Place, str, list]]:
@@ -277,6 +298,7 @@ class Layout:
             names += [f"stride:{s.name}", f"mask:{s.name}", f"initial:{s.name}"]
         names += [f"param:{p.name}" for p in self.cell.parameters]
         names += [*self.kept_buffers, *self.buffers]
+        names += ["block", "block_offset", "block_tables"] if self.block_arrays else []
         if self.mode == "backward":
             names += [f"gradient:{n}" for n, _ in self.gradient_names]
             names += [f"dmatrix:{p.name}" for p in self.cell.parameters if p.in_dim]
@@ -287,7 +309,7 @@ class Layout:
     def frame(self) -> dict[str, int]:
         """The position of every address in the frame, which the step's functions read; it is filled once a step."""
         names = ["args", *self.user_arrays, *self.kept_buffers, *self.buffers]
-        names += [f"across_{n}" for n in names if n.startswith(("panel:", "kept_panel:"))]
+        names += [f"across_{n}" for n in names if n.partition(":")[0].endswith("panel")]
         return {n: i for i, n in enumerate(names)}
 
 
@@ -300,4 +322,12 @@ def table_name(place: Place) -> str:
     return place.kind if place.kind in ("input", "dx") else f"{place.kind}:{place.name}"
 
 
-__all__ = ["BLOCK_ROWS", "PANEL", "Chunk", "Geometry", "Layout", "Panels", "Phase", "is_user", "table_name"]
+def buffer_name(place: Place) -> str:
+    """The workspace buffer that a place is in."""
+    prefix = "kept_" if place.kept else "block_" if place.block else ""
+    if place.kind == PANEL:
+        return f"{prefix}panel:{place.name}"
+    return f"{prefix}rows:{place.slot}" if place.kind == ROWS else f"{prefix}{place.kind}"
+
+
+__all__ = ["BLOCK_ROWS", "PANEL", "Chunk", "Geometry", "Layout", "Panels", "Phase", "buffer_name", "is_user", "table_name"]

@@ -13,9 +13,9 @@ from llvmlite import ir
 
 from ...plan.places import Place
 from .emit import I64, POINTER, Function, Module
-from .layout import BLOCK_ROWS, Layout, Panels, is_user, table_name
+from .layout import BLOCK_ROWS, Layout, Panels, buffer_name, is_user, table_name
 from .products import emit_pack
-from .step import Clock, StepEmitter, buffer_name, emit_frame, row_address
+from .step import Clock, StepEmitter, emit_block_frame, emit_frame, row_address
 
 
 def outer_panels(layout: Layout, dim: str) -> tuple[Panels, ...]:
@@ -147,7 +147,7 @@ class OuterEmitter:
         layout = self.layout
         vb, es, lanes = layout.vector_bytes, layout.itemsize, layout.lanes
         start, height, columns = layout.part_row(o.matrix)
-        dim, slots = o.cotangent.name, layout.plan.kept.panels[o.cotangent.name]
+        dim, slots = o.cotangent.name, layout.slots(o.cotangent)
         base = f.pointer_field(args, layout.fields[f"kept_panel:{dim}"])
         matrix = f.pointer_field(args, layout.fields[f"dmatrix:{o.matrix[0]}"])
 
@@ -177,6 +177,7 @@ def emit_backward(m: Module, layout: Layout) -> None:
     """run(args): all steps of one thread's rows backwards, and its share of every gradient."""
     emit_pack(m, layout)
     frame_function = emit_frame(m, layout)
+    block_frame = emit_block_frame(m, layout) if layout.block_arrays else None
     step = StepEmitter(m, layout)
     emitter = OuterEmitter(m, layout)
     clear = emit_clear(m)
@@ -185,8 +186,6 @@ def emit_backward(m: Module, layout: Layout) -> None:
     args, b, restore = f.arg["args"], f.b, f.flush_subnormals()
     frame, scratch = f.slot(I64, len(layout.frame), align=64), step.scratch(f)
     packed = f.pointer_field(args, layout.fields["packed"])
-    counts = f.pointer_field(args, layout.fields["counts"])
-    offsets = f.pointer_field(args, layout.fields["offsets"])
     for name, dim in layout.gradient_names:
         f.call(clear, f.pointer_field(args, layout.fields[f"gradient:{name}"]), layout.vectors(dim) * layout.lanes)
     for p in layout.cell.parameters:
@@ -195,9 +194,6 @@ def emit_backward(m: Module, layout: Layout) -> None:
             f.call(clear, f.pointer_field(args, layout.fields[f"dmatrix:{p.name}"]), rows * columns)
     steps, size = f.field(args, layout.fields["steps"]), f.field(args, layout.fields["chunk"])
     block = f.field(args, layout.fields["block"])
-
-    def at(table: Any, s: Any) -> Any:
-        return b.load(f.at(table, f.mul(s, 8)), typ=I64, align=8)
 
     def smaller(x: Any, y: Any) -> Any:
         return b.select(b.icmp_signed("<", x, y), x, y)
@@ -209,7 +205,7 @@ def emit_backward(m: Module, layout: Layout) -> None:
 
         def one(i: Any) -> None:
             s = b.sub(b.sub(last, I64(1)), i)
-            rows = at(counts, s)
+            rows = step.rows(f, s)
 
             def active() -> None:
                 f.call(frame_function, args, s, frame)
@@ -223,11 +219,12 @@ def emit_backward(m: Module, layout: Layout) -> None:
         def weights(q: Any) -> None:
             s0 = b.add(first, b.mul(q, block))
             s1 = smaller(b.add(s0, block), last)
-            end = b.sub(s1, I64(1))
-            offset = at(offsets, s0)
-            rows = b.sub(b.add(at(offsets, end), at(counts, end)), offset)
+            offset, rows = step.offset(f, s0), step.rows_between(f, s0, s1)
 
             def active() -> None:
+                if block_frame is not None:
+                    f.call(block_frame, args, s0, s1, frame)
+                    step.emit_step(f, frame, rows, packed, scratch, "after")
                 for function in outers:
                     f.call(function, args, s0, s1, offset, rows)
 

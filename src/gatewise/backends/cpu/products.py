@@ -14,7 +14,7 @@ from typing import Any
 from llvmlite import ir
 
 from .emit import I64, POINTER, Function, Module, transpose
-from .layout import Chunk, Geometry, Layout, Panels, Phase, is_user, table_name
+from .layout import Chunk, Geometry, Layout, Panels, Phase, buffer_name, is_user, table_name
 
 
 def emit_tile(
@@ -56,14 +56,9 @@ def _row_pointers(f: Function, layout: Layout, phase: Phase, rows: int, frame: d
     if is_user(phase.place):
         table = f.pointer_field(f.arg["frame"], frame[table_name(phase.place)])
         return [f.pointer_field(table, f.add(row, r)) for r in range(rows)]
-    base = f.pointer_field(f.arg["frame"], frame[_buffer(phase.place)])
+    base = f.pointer_field(f.arg["frame"], frame[buffer_name(phase.place)])
     stride = layout.units(phase.dim) * layout.itemsize
     return [f.at(base, f.mul(row, stride), r * stride) for r in range(rows)]
-
-
-def _buffer(place) -> str:
-    prefix = "kept_" if place.kept else ""
-    return f"{prefix}rows:{place.slot}" if place.kind == "rows" else f"{prefix}panel:{place.name}"
 
 
 def _row_phase(f: Function, layout: Layout, phase: Phase, u: int, sums, packed: Any, frame: dict[str, int]) -> None:
@@ -86,9 +81,9 @@ def _row_phase(f: Function, layout: Layout, phase: Phase, u: int, sums, packed: 
 def _panel_phase(f: Function, layout: Layout, phase: Phase, u: int, sums, packed: Any, frame: dict[str, int]) -> None:
     m, b = f.m, f.b
     place, lanes, vb = phase.place, layout.lanes, layout.vector_bytes
-    slots = layout.plan.kept.panels[place.name] if place.kept else layout.schedule.panels[place.name]
-    base = f.pointer_field(f.arg["frame"], frame[_buffer(place)])
-    across = f.field(f.arg["frame"], frame["across_" + _buffer(place)])
+    slots = layout.slots(place)
+    base = f.pointer_field(f.arg["frame"], frame[buffer_name(place)])
+    across = f.field(f.arg["frame"], frame["across_" + buffer_name(place)])
     base = f.at(base, f.mul(f.arg["row"], slots * vb))
     runs: list[list[int]] = []  # entries whose slots lie one after another and feed one accumulator: one loop
     for e, (position, _, source) in enumerate(phase.entries):

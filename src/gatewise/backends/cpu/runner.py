@@ -129,8 +129,12 @@ class Blueprint:
         kept = 0
         for t, n in enumerate(map(len, rows.index)):
             self._work(t, "tables", 8 * len(layout.user_arrays) * n)
+            block = max(1, BLOCK_ROWS // n)
+            if layout.block_arrays:
+                self._put(t, "block", "", block)
+                self._work(t, "block_tables", 8 * len(layout.block_arrays) * n * block)
             for name, per_row in layout.buffers.items():
-                self._work(t, name, per_row * n)
+                self._work(t, name, per_row * n * (block if name.startswith("block_") else 1))
             for name, per_row in layout.kept_buffers.items():
                 self._put(t, name, "kept", kept)
                 kept += _aligned(per_row * rows.totals[t])
@@ -340,7 +344,7 @@ def forward(
     rows = deal_rows(steps, batch, lengths, reverse, threads)
     histories = []
     for n, state in enumerate(cell.states):
-        whole = save or n == 0 or steps < 2
+        whole = save or n == 0 or steps < 2 or state.name in layout.handed
         make = POOL.zeros if n == 0 and lengths is not None else POOL.empty
         histories.append(make((steps if whole else 2, batch, sizes[state.dim]), x.dtype))
     recorded = {}

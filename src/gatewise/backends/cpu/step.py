@@ -15,17 +15,9 @@ from llvmlite import ir
 from ...ir.graph import SCALAR as ONE
 from ...plan.places import GRADIENT, PANEL, PARTIAL, ROWS, SCALAR, Place
 from .emit import I64, POINTER, Function, Module
-from .layout import Geometry, Layout, Panels, is_user, table_name
+from .layout import Geometry, Layout, Panels, buffer_name, is_user, table_name
 from .products import emit_pack, emit_products
 from .vectormath import EMIT
-
-
-def buffer_name(place: Place) -> str:
-    """The workspace buffer that a place is in."""
-    prefix = "kept_" if place.kept else ""
-    if place.kind == PANEL:
-        return f"{prefix}panel:{place.name}"
-    return f"{prefix}rows:{place.slot}" if place.kind == ROWS else f"{prefix}{place.kind}"
 
 
 class Epilogue:
@@ -137,9 +129,10 @@ class Epilogue:
             return f.at(self._pointer(place, row, pointers), f.mul(vector, layout.vector_bytes))
         base = self._base(place)
         if place.kind == PANEL:
-            slots = layout.plan.kept.panels if place.kept else layout.schedule.panels
             across = f.b.mul(f.i(vector), self.bases["across_" + buffer_name(place)])
-            return f.at(base, across, f.mul(row, slots[place.name] * layout.vector_bytes), place.slot * layout.vector_bytes)
+            return f.at(
+                base, across, f.mul(row, layout.slots(place) * layout.vector_bytes), place.slot * layout.vector_bytes
+            )
         if place.kind == ROWS:
             width = layout.units(place.name) * layout.itemsize
             return f.at(base, f.mul(row, width), f.mul(vector, layout.vector_bytes))
@@ -227,11 +220,28 @@ class StepEmitter:
         vectors = [g.tile_rows[0] * len(g.group.accumulators) * p.units for g in self.layout.geometries for p in g.panels]
         return f.slot(self.m.vector, max([1, *vectors]), align=64)
 
-    def emit_step(self, f: Function, frame: Any, rows: Any, packed: Any, scratch: Any) -> None:
-        """All groups, for the step that the frame describes."""
+    def rows(self, f: Function, s: Any) -> Any:
+        """The rows of a step."""
+        counts = f.pointer_field(f.arg["args"], self.layout.fields["counts"])
+        return f.b.load(f.at(counts, f.mul(s, 8)), typ=I64, align=8)
+
+    def offset(self, f: Function, s: Any) -> Any:
+        """The rows of all steps before a step."""
+        offsets = f.pointer_field(f.arg["args"], self.layout.fields["offsets"])
+        return f.b.load(f.at(offsets, f.mul(s, 8)), typ=I64, align=8)
+
+    def rows_between(self, f: Function, first: Any, last: Any) -> Any:
+        """The rows of the steps from `first` to before `last`."""
+        end = f.b.sub(last, I64(1))
+        return f.b.sub(f.b.add(self.offset(f, end), self.rows(f, end)), self.offset(f, first))
+
+    def emit_step(self, f: Function, frame: Any, rows: Any, packed: Any, scratch: Any, when: str = "step") -> None:
+        """All groups, for the step or the block of steps that the frame describes."""
         layout = self.layout
         used: dict[int, int] = {}
         for k, geometry, panels, product, epilogue in self.functions:
+            if geometry.group.when != when:
+                continue
             size = layout.panel_bytes(geometry, panels.units)
             offset = layout.packed_offsets[k] + used.get(k, 0)
             used[k] = used.get(k, 0) + panels.count * size
@@ -315,63 +325,115 @@ def row_address(f: Function, layout: Layout, args: Any, clock: Clock, name: str,
     return f.at(base, f.mul(row, layout.units(dim) * es))
 
 
-def emit_frame(m: Module, layout: Layout) -> ir.Function:
-    """frame(args, step, frame): the addresses of a step, and the tables of row addresses."""
-    f = m.function("frame", [("args", POINTER), ("s", I64), ("frame", POINTER)])
+def _address_rows(f: Function, layout: Layout, clock: Clock, tables: dict[str, Any], first: Any) -> None:
+    """The addresses of one step's rows, into tables from entry `first` on."""
+    args = f.arg["args"]
+    index = f.pointer_field(args, layout.fields["index"])
+
+    def row(b_: Any) -> None:
+        i = f.b.load(f.at(index, f.mul(b_, 8)), typ=I64, align=8)
+        for name, table in tables.items():
+            address = row_address(f, layout, args, clock, name, b_, i)
+            f.b.store(address, f.at(table, f.mul(f.add(first, b_), 8)), align=8)
+
+    f.loop(clock.rows, row)
+
+
+def _fill_frame(f: Function, layout: Layout, tables: dict[str, Any], offset: Any) -> None:
+    """Everything of a frame: the tables, and the buffers for rows from `offset` on the tape."""
     args, frame = f.arg["args"], f.arg["frame"]
-    clock = Clock(f, layout, args, f.arg["s"])
-    rows = f.field(args, layout.fields["rows"])
-    total = f.field(args, layout.fields["total"])
+    rows, total = f.field(args, layout.fields["rows"]), f.field(args, layout.fields["total"])
 
     def put(name: str, value: Any) -> None:
         f.b.store(value, f.at(frame, layout.frame[name] * 8), align=8)
 
     put("args", args)
-    tables = f.pointer_field(args, layout.fields["tables"])
-    places = {name: f.at(tables, f.mul(rows, k * 8)) for k, name in enumerate(layout.user_arrays)}
-    for name, table in places.items():
+    for name, table in tables.items():
         put(name, table)
-    index = f.pointer_field(args, layout.fields["index"])
-
-    def row(b_: Any) -> None:
-        i = f.b.load(f.at(index, f.mul(b_, 8)), typ=I64, align=8)
-        for name, table in places.items():
-            address = row_address(f, layout, args, clock, name, b_, i)
-            f.b.store(address, f.at(table, f.mul(b_, 8)), align=8)
-
-    f.loop(clock.rows, row)
-    for name in [*layout.kept_buffers, *layout.buffers]:
-        kept = name.startswith("kept_")
-        base = f.pointer_field(args, layout.fields[name])
-        kind, _, dim = name.removeprefix("kept_").partition(":")
-        per_row = {**layout.kept_buffers, **layout.buffers}[name]
-        if kind == "panel":
+    for name, per_row in {**layout.kept_buffers, **layout.buffers}.items():
+        first, across = 0, rows
+        if name.startswith("kept_"):
+            first, across = offset, total
+        elif name.startswith("block_"):
+            first = f.b.sub(offset, f.field(args, layout.fields["block_offset"]))
+            across = f.mul(rows, f.field(args, layout.fields["block"]))
+        kind, _, dim = name.partition(":")
+        if kind.endswith("panel"):
             per_row //= layout.vectors(dim)
-            put("across_" + name, f.mul(total if kept else rows, per_row))
-        put(name, f.at(base, f.mul(clock.offset, per_row)) if kept else base)
+            put("across_" + name, f.mul(across, per_row))
+        put(name, f.at(f.pointer_field(args, layout.fields[name]), f.mul(first, per_row)))
+
+
+def emit_frame(m: Module, layout: Layout) -> ir.Function:
+    """frame(args, step, frame): the addresses of a step, and the tables of row addresses."""
+    f = m.function("frame", [("args", POINTER), ("s", I64), ("frame", POINTER)])
+    args = f.arg["args"]
+    clock = Clock(f, layout, args, f.arg["s"])
+    tables = f.pointer_field(args, layout.fields["tables"])
+    line = f.mul(f.field(args, layout.fields["rows"]), 8)
+    places = {name: f.at(tables, f.mul(line, k)) for k, name in enumerate(layout.user_arrays)}
+    _address_rows(f, layout, clock, places, 0)
+    _fill_frame(f, layout, places, clock.offset)
+    return f.end()
+
+
+def emit_block_frame(m: Module, layout: Layout) -> ir.Function:
+    """block_frame(args, first step, last step, frame): the same for all rows of a block of steps."""
+    f = m.function("block_frame", [("args", POINTER), ("first", I64), ("last", I64), ("frame", POINTER)])
+    args = f.arg["args"]
+    tables = f.pointer_field(args, layout.fields["block_tables"])
+    line = f.mul(f.field(args, layout.fields["rows"]), f.field(args, layout.fields["block"]), 8)
+    places = {name: f.at(tables, f.mul(line, k)) for k, name in enumerate(layout.block_arrays)}
+    offset = Clock(f, layout, args, f.arg["first"]).offset
+    f.b.store(offset, f.at(args, layout.fields["block_offset"] * 8), align=8)
+
+    def step(s: Any) -> None:
+        clock = Clock(f, layout, args, s)
+        _address_rows(f, layout, clock, places, f.b.sub(clock.offset, offset))
+
+    f.loop(f.arg["last"], step, start=f.arg["first"])
+    _fill_frame(f, layout, places, offset)
     return f.end()
 
 
 def emit_forward(m: Module, layout: Layout) -> None:
-    """forward(args): all steps of one thread's rows."""
+    """run(args): all steps of one thread's rows; what depends on inputs alone goes a block of steps ahead."""
     emit_pack(m, layout)
     frame_function = emit_frame(m, layout)
+    block_frame = emit_block_frame(m, layout) if layout.block_arrays else None
     step = StepEmitter(m, layout)
     f = m.function("run", [("args", POINTER)], internal=False)
-    args, restore = f.arg["args"], f.flush_subnormals()
+    args, b, restore = f.arg["args"], f.b, f.flush_subnormals()
     frame, scratch = f.slot(I64, len(layout.frame), align=64), step.scratch(f)
     packed = f.pointer_field(args, layout.fields["packed"])
+    steps = f.field(args, layout.fields["steps"])
 
     def one(s: Any) -> None:
-        counts = f.pointer_field(args, layout.fields["counts"])
-        rows = f.b.load(f.at(counts, f.mul(s, 8)), typ=I64, align=8)
+        rows = step.rows(f, s)
 
         def active() -> None:
             f.call(frame_function, args, s, frame)
             step.emit_step(f, frame, rows, packed, scratch)
 
-        f.when(f.b.icmp_signed(">", rows, I64(0)), active)
+        f.when(b.icmp_signed(">", rows, I64(0)), active)
 
-    f.loop(f.field(args, layout.fields["steps"]), one)
+    def block(s0: Any) -> None:
+        end = b.add(s0, size)
+        last = b.select(b.icmp_signed("<", end, steps), end, steps)
+        rows = step.rows_between(f, s0, last)
+
+        def active() -> None:
+            assert block_frame is not None
+            f.call(block_frame, args, s0, last, frame)
+            step.emit_step(f, frame, rows, packed, scratch, "ahead")
+
+        f.when(b.icmp_signed(">", rows, I64(0)), active)
+        f.loop(last, one, start=s0)
+
+    if block_frame is None:
+        f.loop(steps, one)
+    else:
+        size = f.field(args, layout.fields["block"])
+        f.loop(steps, block, step=size)
     restore()
     f.end()
