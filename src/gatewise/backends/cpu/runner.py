@@ -421,8 +421,8 @@ def backward(
     carried = _carried(cell, sizes, dfinals, batch, x.dtype)
     dx = None
     if input_gradient:
-        full = all(c.min(initial=0) == len(i) for c, i in zip(rows.counts, rows.index, strict=True))
-        dx = (POOL.empty if full and steps else POOL.zeros)(x.shape, x.dtype)
+        full = saved.lengths is None and steps  # then the kernel writes every row
+        dx = (POOL.empty if full else POOL.zeros)(x.shape, x.dtype)
     places = gradient_places(layout)
     make = POOL.empty if steps and batch else POOL.zeros  # the kernel clears what it adds to
     gradients = make((places[""][0],), x.dtype)
