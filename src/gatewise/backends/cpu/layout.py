@@ -21,6 +21,8 @@ from .target import Target
 # are the largest that stay in registers beside the right operand)
 _TILE_ROWS = {32: {1: 8, 2: 8, 3: 8, 4: 6}, 16: {1: 6, 2: 6}}
 _FEWER_ROWS = (4, 2, 1)  # for the rows that are left; more sizes ran no faster and took longer to compile
+SLICE_BYTES = 32 * 1024  # of packed weights that stay in the first cache while all rows of a step meet them
+SLICE_ROWS = 48  # rows whose accumulators wait meanwhile
 BLOCK_ROWS = 192  # rows of a weight-gradient block: its left operand stays in the first cache
 
 
@@ -182,8 +184,23 @@ class Layout:
         width = 1 if phase.transposed else len(phase.entries)
         return self.phase_rows(phase) * width * units * self.vector_bytes
 
+    def slices(self, chunk: Chunk, units: int) -> list[tuple[int, int, int]]:
+        """A chunk's panel cut so that a slice stays in the first cache: (phase, first and last of its inner rows, or of
+        its vectors where it is transposed). Empty where the whole panel stays there."""
+        if self.chunk_bytes(chunk, units) <= SLICE_BYTES:
+            return []
+        found = []
+        for n, phase in enumerate(chunk.phases):
+            count = self.vectors(phase.dim) if phase.transposed else self.units(phase.dim)
+            pieces = min(count, -(-self.phase_bytes(phase, units) // SLICE_BYTES))
+            found += [(n, count * k // pieces, count * (k + 1) // pieces) for k in range(pieces)]
+        return found
+
+    def chunk_bytes(self, chunk: Chunk, units: int) -> int:
+        return sum(self.phase_bytes(p, units) for p in chunk.phases)
+
     def panel_bytes(self, geometry: Geometry, units: int) -> int:
-        return sum(self.phase_bytes(p, units) for c in geometry.chunks for p in c.phases)
+        return sum(self.chunk_bytes(c, units) for c in geometry.chunks)
 
     def group_bytes(self, geometry: Geometry) -> int:
         return sum(p.count * self.panel_bytes(geometry, p.units) for p in geometry.panels)

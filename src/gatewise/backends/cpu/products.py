@@ -9,6 +9,7 @@ the batch or on threads.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -22,37 +23,50 @@ def emit_tile(
     layout: Layout,
     geometry: Geometry,
     chunk: Chunk,
+    phases: Sequence[Phase],
     panels: Panels,
     rows: int,
     name: str,
-    frame: dict[str, int],
 ) -> ir.Function:
-    """tile(frame, first row, packed panel, scratch): scratch[row][accumulator][unit vector] = the chunk's products."""
-    f = m.function(name, [("frame", POINTER), ("row", I64), ("packed", POINTER), ("scratch", POINTER)])
+    """tile(frame, first row, packed phases, scratch): scratch[row][accumulator][unit vector] = the chunk's products.
+
+    For a single phase of several, tile(..., start, stop, begin) adds a slice of it to what scratch holds, or begins there.
+    """
+    sliced = len(phases) < len(chunk.phases) or bool(layout.slices(chunk, panels.units))
+    arguments = [("frame", POINTER), ("row", I64), ("packed", POINTER), ("scratch", POINTER)]
+    f = m.function(name, arguments + ([("start", I64), ("stop", I64), ("begin", I64)] if sliced else []))
     f.arg["packed"].add_attribute("noalias")
     u, size = panels.units, layout.itemsize
     sums = [[f.slot(m.vector) for _ in range(chunk.count * u)] for _ in range(rows)]
-    for row in sums:
-        for s in row:
-            f.b.store(f.constant(0.0), s)
-    packed = f.arg["packed"]
-    for phase in chunk.phases:
-        if phase.transposed:
-            _panel_phase(f, layout, phase, u, sums, packed, frame)
-        else:
-            _row_phase(f, layout, phase, u, sums, packed, frame)
-        packed = f.at(packed, layout.phase_bytes(phase, u))
     width = len(geometry.group.accumulators) * u * layout.vector_bytes
-    for r, row in enumerate(sums):
-        for j, s in enumerate(row):
-            place = f.at(f.arg["scratch"], r * width + (chunk.first * u + j) * layout.vector_bytes)
-            f.b.store(f.b.load(s, typ=m.vector), place, align=size)
+    places = [
+        (s, f.at(f.arg["scratch"], r * width + (chunk.first * u + j) * layout.vector_bytes))
+        for r, row in enumerate(sums)
+        for j, s in enumerate(row)
+    ]
+    for s, _ in places:
+        f.b.store(f.constant(0.0), s)
+    if sliced:
+
+        def go_on() -> None:
+            for s, place in places:
+                f.b.store(f.load(place), s)
+
+        f.when(f.b.icmp_signed("==", f.arg["begin"], I64(0)), go_on)
+    packed = f.arg["packed"]
+    for phase in phases:
+        count = layout.vectors(phase.dim) if phase.transposed else layout.units(phase.dim)
+        span = (f.arg["start"], f.arg["stop"]) if sliced else (0, count)
+        (_panel_phase if phase.transposed else _row_phase)(f, layout, phase, u, sums, packed, span)
+        packed = f.at(packed, layout.phase_bytes(phase, u))
+    for s, place in places:
+        f.b.store(f.b.load(s, typ=m.vector), place, align=size)
     return f.end()
 
 
-def _row_pointers(f: Function, layout: Layout, phase: Phase, rows: int, frame: dict[str, int]) -> list[Any]:
+def _row_pointers(f: Function, layout: Layout, phase: Phase, rows: int) -> list[Any]:
     """The addresses of the left operand's rows."""
-    row = f.arg["row"]
+    row, frame = f.arg["row"], layout.frame
     if is_user(phase.place):
         table = f.pointer_field(f.arg["frame"], frame[table_name(phase.place)])
         return [f.pointer_field(table, f.add(row, r)) for r in range(rows)]
@@ -61,10 +75,10 @@ def _row_pointers(f: Function, layout: Layout, phase: Phase, rows: int, frame: d
     return [f.at(base, f.mul(row, stride), r * stride) for r in range(rows)]
 
 
-def _row_phase(f: Function, layout: Layout, phase: Phase, u: int, sums, packed: Any, frame: dict[str, int]) -> None:
+def _row_phase(f: Function, layout: Layout, phase: Phase, u: int, sums, packed: Any, span: tuple[Any, Any]) -> None:
     m, b = f.m, f.b
-    pointers = _row_pointers(f, layout, phase, len(sums), frame)
-    inner, width = layout.units(phase.dim), len(phase.entries) * u
+    pointers = _row_pointers(f, layout, phase, len(sums))
+    width = len(phase.entries) * u
     targets = [position * u + j for position, _, _ in phase.entries for j in range(u)]
 
     def step(k: Any) -> None:
@@ -75,11 +89,11 @@ def _row_phase(f: Function, layout: Layout, phase: Phase, u: int, sums, packed: 
             for j, t in enumerate(targets):
                 b.store(f.fma(left, right[j], b.load(row[t], typ=m.vector)), row[t])
 
-    f.loop(inner, step)
+    f.loop(span[1], step, start=span[0])
 
 
-def _panel_phase(f: Function, layout: Layout, phase: Phase, u: int, sums, packed: Any, frame: dict[str, int]) -> None:
-    m, b = f.m, f.b
+def _panel_phase(f: Function, layout: Layout, phase: Phase, u: int, sums, packed: Any, span: tuple[Any, Any]) -> None:
+    m, b, frame = f.m, f.b, layout.frame
     place, lanes, vb = phase.place, layout.lanes, layout.vector_bytes
     slots = layout.slots(place)
     base = f.pointer_field(f.arg["frame"], frame[buffer_name(place)])
@@ -110,7 +124,7 @@ def _panel_phase(f: Function, layout: Layout, phase: Phase, u: int, sums, packed
 
             f.loop(len(run) * lanes, step)
 
-    f.loop(layout.vectors(phase.dim), vector)
+    f.loop(span[1], vector, start=span[0])
 
 
 def _signature(geometry: Geometry, panels: Panels) -> tuple:
@@ -122,25 +136,28 @@ def _signature(geometry: Geometry, panels: Panels) -> tuple:
     return geometry.tile_rows, panels.units, len(geometry.group.accumulators), shape
 
 
+Tiles = dict[int, list[list[ir.Function]]]
+
+
 def emit_products(
-    m: Module,
-    layout: Layout,
-    geometry: Geometry,
-    panels: Panels,
-    name: str,
-    frame: dict[str, int],
-    made: dict[tuple, dict[int, list[ir.Function]]],
-) -> dict[int, list[ir.Function]]:
-    """The tiles of a group by their number of rows, one for each chunk."""
+    m: Module, layout: Layout, geometry: Geometry, panels: Panels, name: str, made: dict[tuple, Tiles]
+) -> Tiles:
+    """The tiles of a group by their number of rows: for each chunk one, or one a phase where its panel is sliced."""
     signature = _signature(geometry, panels)
     if signature not in made:
-        made[signature] = {
-            rows: [
-                emit_tile(m, layout, geometry, chunk, panels, rows, f"{name}_{k}_{rows}", frame)
-                for k, chunk in enumerate(geometry.chunks)
-            ]
-            for rows in geometry.tile_rows
-        }
+        made[signature] = {}
+        for rows in geometry.tile_rows:
+            found = []
+            for k, chunk in enumerate(geometry.chunks):
+                sliced = layout.slices(chunk, panels.units)
+                parts = [(p,) for p in chunk.phases] if sliced else [chunk.phases]
+                found.append(
+                    [
+                        emit_tile(m, layout, geometry, chunk, part, panels, rows, f"{name}_{k}_{rows}_{n}")
+                        for n, part in enumerate(parts)
+                    ]
+                )
+            made[signature][rows] = found
     return made[signature]
 
 

@@ -15,8 +15,8 @@ from llvmlite import ir
 from ...ir.graph import SCALAR as ONE
 from ...plan.places import GRADIENT, PANEL, PARTIAL, ROWS, SCALAR, Place
 from .emit import I64, POINTER, Function, Module
-from .layout import Geometry, Layout, Panels, buffer_name, is_user, table_name
-from .products import emit_pack, emit_products
+from .layout import SLICE_ROWS, Geometry, Layout, Panels, buffer_name, is_user, table_name
+from .products import Tiles, emit_pack, emit_products
 from .vectormath import EMIT
 
 
@@ -208,17 +208,47 @@ class StepEmitter:
     def __init__(self, m: Module, layout: Layout):
         self.m, self.layout = m, layout
         self.functions = []
-        made: dict[tuple, dict[int, list[ir.Function]]] = {}
+        made: dict[tuple, Tiles] = {}
         for k, geometry in enumerate(layout.geometries):
             for n, panels in enumerate(geometry.panels):
-                product = emit_products(m, layout, geometry, panels, f"product{k}_{n}", layout.frame, made)
+                product = emit_products(m, layout, geometry, panels, f"product{k}_{n}", made)
                 epilogue = Epilogue(m, layout, geometry, panels, f"epilogue{k}_{n}").emit()
                 self.functions.append((k, geometry, panels, product, epilogue))
 
     def scratch(self, f: Function) -> Any:
-        """Room for one tile's accumulators."""
-        vectors = [g.tile_rows[0] * len(g.group.accumulators) * p.units for g in self.layout.geometries for p in g.panels]
+        """Room for the accumulators of one tile, or of the rows that share a slice."""
+        vectors = [
+            (SLICE_ROWS if self._sliced(g, p) else g.tile_rows[0]) * len(g.group.accumulators) * p.units
+            for g in self.layout.geometries
+            for p in g.panels
+        ]
         return f.slot(self.m.vector, max([1, *vectors]), align=64)
+
+    def _sliced(self, geometry: Geometry, panels: Panels) -> bool:
+        return any(self.layout.slices(c, panels.units) for c in geometry.chunks)
+
+    def _slices(
+        self, f: Function, frame: Any, geometry: Geometry, panels: Panels, product: Tiles, weights: Any, scratch: Any,
+        first: Any, rows: Any,
+    ) -> None:  # fmt: skip
+        """All products of one panel for some rows, slice after slice, so that weights come from the second cache once."""
+        layout, chunk_weights = self.layout, weights
+        width = len(geometry.group.accumulators) * panels.units * layout.vector_bytes
+        for k, chunk in enumerate(geometry.chunks):
+            offsets = [0]
+            for phase in chunk.phases:
+                offsets.append(offsets[-1] + layout.phase_bytes(phase, panels.units))
+            whole = [(0, 0, 0)]
+            for n, (phase, start, stop) in enumerate(layout.slices(chunk, panels.units) or whole):
+                packed = f.at(chunk_weights, offsets[phase])
+                span = (start, stop, int(n == 0)) if stop else ()
+
+                def tile(row: Any, count: int, k=k, phase=phase, packed=packed, span=span) -> None:
+                    here = f.at(scratch, f.mul(row, width))
+                    f.call(product[count][k][phase], frame, f.add(first, row), packed, here, *span)
+
+                deal(f, rows, geometry.tile_rows, tile)
+            chunk_weights = f.at(chunk_weights, offsets[-1])
 
     def rows(self, f: Function, s: Any) -> Any:
         """The rows of a step."""
@@ -254,12 +284,22 @@ class StepEmitter:
                     f.call(epilogue, frame, 0, rows, vector, scratch)
                     return
                 weights = f.at(packed, f.mul(p, size), offset)
+                if self._sliced(geometry, panels):
+
+                    def some(first: Any) -> None:
+                        left = f.b.sub(rows, first)
+                        count = f.b.select(f.b.icmp_signed("<", left, I64(SLICE_ROWS)), left, I64(SLICE_ROWS))
+                        self._slices(f, frame, geometry, panels, product, weights, scratch, first, count)
+                        f.call(epilogue, frame, first, count, vector, scratch)
+
+                    f.loop(rows, some, step=SLICE_ROWS)
+                    return
 
                 def tile(row: Any, count: int) -> None:
                     chunk_weights = weights
-                    for chunk, function in zip(geometry.chunks, product[count], strict=True):
+                    for chunk, (function,) in zip(geometry.chunks, product[count], strict=True):
                         f.call(function, frame, row, chunk_weights, scratch)
-                        chunk_weights = f.at(chunk_weights, sum(layout.phase_bytes(q, panels.units) for q in chunk.phases))
+                        chunk_weights = f.at(chunk_weights, layout.chunk_bytes(chunk, panels.units))
                     f.call(epilogue, frame, row, count, vector, scratch)
 
                 deal(f, rows, geometry.tile_rows, tile)

@@ -14,7 +14,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from .emit import Function
+from .emit import I16, Function
 
 _LN2_HIGH = {True: 0.693359375, False: 6.93147180369123816490e-01}
 _LN2_LOW = {True: -2.12194440054690583e-04, False: 1.90821492927058770002e-10}
@@ -33,11 +33,10 @@ def _inverse_factorials(start: int, stop: int, step: int = 1) -> list[float]:
     return [float(Fraction(1, math.factorial(k))) for k in range(start, stop, step)]
 
 
-def _round(f: Function, x: Any) -> tuple[Any, Any]:
-    """The nearest whole number, as a float and as an integer; |x| must stay below 2^22 (2^51 for float64)."""
-    single = f.m.single
-    magic = f.constant(1.5 * 2.0 ** (23 if single else 52))
-    shifted = f.b.fadd(x, magic)
+def _round(f: Function, x: Any, scale: float) -> tuple[Any, Any]:
+    """The nearest whole number to x scale, as a float and as an integer; it must stay below 2^22 (2^51 for float64)."""
+    magic = f.constant(1.5 * 2.0 ** (23 if f.m.single else 52))
+    shifted = f.fma(x, f.constant(scale), magic)
     whole = f.b.fsub(shifted, magic)
     bits = f.b.sub(f.b.bitcast(shifted, f.m.integers), f.b.bitcast(magic, f.m.integers))
     return whole, bits
@@ -51,7 +50,7 @@ def _power_of_two(f: Function, n: Any) -> Any:
 
 def _reduce(f: Function, x: Any) -> tuple[Any, Any]:
     """n and r with x = n ln 2 + r, |r| <= ln 2 / 2."""
-    whole, n = _round(f, f.b.fmul(x, f.constant(1.0 / math.log(2.0))))
+    whole, n = _round(f, x, 1.0 / math.log(2.0))
     r = f.fma(whole, f.constant(-_LN2_HIGH[f.m.single]), x)
     return n, f.fma(whole, f.constant(-_LN2_LOW[f.m.single]), r)
 
@@ -73,11 +72,32 @@ def exp(f: Function, x: Any) -> Any:
     return f.b.fmul(y, _power_of_two(f, f.b.sub(n, half)))
 
 
+def _exp_of_negative(f: Function, x: Any) -> Any:
+    """exp(x) for x <= 0, zero where it would be subnormal: a step less than `exp`."""
+    low = (-126 if f.m.single else -1022) * math.log(2.0)
+    below = f.b.fcmp_ordered("<", x, f.constant(low))
+    n, r = _reduce(f, f.b.select(below, f.constant(low), x))
+    y = f.b.fmul(f.b.fadd(_expm1_reduced(f, r), f.constant(1.0)), _power_of_two(f, n))
+    return f.b.select(below, f.constant(0.0), y)
+
+
+def _quotient(f: Function, top: Any, bottom: Any) -> Any:
+    """top / bottom for a bottom of at least 1 that is far from overflow. Division takes as long as sixteen products, so
+    where the processor has an approximate reciprocal, that and Newton's step."""
+    m = f.m
+    if not (m.single and m.lanes == 16 and m.target.triple.startswith("x86_64")):
+        return f.b.fdiv(top, bottom)
+    approximate = m.declare("llvm.x86.avx512.rcp14.ps.512", m.vector, [m.vector, m.vector, I16])
+    r = f.b.call(approximate, [bottom, f.constant(0.0), I16(-1)])
+    r = f.fma(f.fma(f.b.fneg(bottom), r, f.constant(1.0)), r, r)
+    return f.b.fmul(top, r)
+
+
 def sigmoid(f: Function, x: Any) -> Any:
-    e = exp(f, f.b.fneg(f.unary("fabs", x)))
+    e = _exp_of_negative(f, f.b.fneg(f.unary("fabs", x)))
     one = f.constant(1.0)
     top = f.b.select(f.b.fcmp_ordered("<", x, f.constant(0.0)), e, one)
-    return f.b.fdiv(top, f.b.fadd(e, one))
+    return _quotient(f, top, f.b.fadd(e, one))
 
 
 def tanh(f: Function, x: Any) -> Any:
@@ -87,7 +107,7 @@ def tanh(f: Function, x: Any) -> Any:
     n, r = _reduce(f, doubled)
     scale = _power_of_two(f, n)
     e = f.fma(scale, _expm1_reduced(f, r), f.b.fsub(scale, f.constant(1.0)))  # exp(2|x|) - 1
-    return f.copysign(f.b.fdiv(e, f.b.fadd(e, f.constant(2.0))), x)
+    return f.copysign(_quotient(f, e, f.b.fadd(e, f.constant(2.0))), x)
 
 
 def _log1p_by_atanh(f: Function, top: Any, bottom: Any, terms: int) -> Any:
@@ -129,7 +149,7 @@ def _quadrant(f: Function, x: Any) -> tuple[Any, Any]:
     """The quadrant and the rest in [-pi/4, pi/4]; for |x| up to about 10^6 (float32) and 10^9 (float64)."""
     b = f.b
     if not f.m.single:
-        whole, n = _round(f, b.fmul(x, f.constant(2.0 / math.pi)))
+        whole, n = _round(f, x, 2.0 / math.pi)
         r = x
         for part in _HALF_PI:
             r = f.fma(whole, f.constant(-part), r)
