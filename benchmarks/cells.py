@@ -15,10 +15,10 @@ from importlib.metadata import version
 
 import torch
 import torchrecurrent
-from layers import FAMILY, products, rounds, training_step
 
 import gatewise.nn
 from gatewise import cells
+from gatewise.measure import FAMILY, multiply_adds, ratio, rounds, training_step
 
 PEERS = {
     "atr": "ATR", "brc": "BR", "nbrc": "NBR", "cfn": "CFN", "sgu": "SGU", "dsgu": "DSGU", "fast_rnn": "FastRNN",
@@ -66,10 +66,10 @@ def row(name: str, steps: int, batch: int, units: int, count: int, seconds: floa
     dy_theirs = torch.randn(steps, batch, units)
     times = rounds({"ours": training_step(ours, x, dy), "theirs": training_step(theirs, x, dy_theirs)}, count, seconds)
     median = {k: statistics.median(v) for k, v in times.items()}
-    ratio = statistics.median(b / a for a, b in zip(times["ours"], times["theirs"], strict=True))
-    rate = 3 * products(cell, {"input_size": units, "hidden_size": units, **extra}, steps, batch) / median["ours"] / 1e9
-    line = f"| {name} | {median['ours'] * 1e3:.2f} | {rate:.0f} | {peer} | {median['theirs'] * 1e3:.2f} | {ratio:.2f} |"
-    return line, ratio
+    faster = ratio(times, "ours", "theirs")
+    rate = 3 * multiply_adds(cell, {"input_size": units, "hidden_size": units, **extra}, steps, batch) / median["ours"] / 1e9
+    line = f"| {name} | {median['ours'] * 1e3:.2f} | {rate:.0f} | {peer} | {median['theirs'] * 1e3:.2f} | {faster:.2f} |"
+    return line, faster
 
 
 def main() -> None:
@@ -90,10 +90,10 @@ def main() -> None:
     print("| cell | ms | GF/s | peer | its ms | ratio |\n|---|---|---|---|---|---|")
     loops = []
     for name in options.cells.split(","):
-        line, ratio = row(name, options.steps, options.batch, options.units, options.rounds, options.seconds)
+        line, faster = row(name, options.steps, options.batch, options.units, options.rounds, options.seconds)
         print(line, flush=True)
         if name in PEERS:
-            loops.append(ratio)
+            loops.append(faster)
     if loops:
         print(
             f"against torchrecurrent: least {min(loops):.1f}, median {statistics.median(loops):.1f}, most {max(loops):.1f}"

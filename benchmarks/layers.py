@@ -13,58 +13,12 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
-from collections.abc import Callable
 
 import torch
 
 import gatewise.nn
 from gatewise import cells
-
-FAMILY = {"gru": "GRU", "gru_v1": "GRU", "rnn": "RNN", "rnn_relu": "RNN"}
-
-
-def rounds(candidates: dict[str, Callable[[], None]], count: int, seconds: float) -> dict[str, list[float]]:
-    """Seconds a call of each candidate, `count` rounds, the candidates in turn within a round."""
-    calls = {}
-    for name, call in candidates.items():
-        for _ in range(3):
-            call()
-        start = time.perf_counter()
-        call()
-        calls[name] = max(1, int(seconds / max(1e-6, time.perf_counter() - start)))
-    times: dict[str, list[float]] = {name: [] for name in candidates}
-    for _ in range(count):
-        for name, call in candidates.items():
-            start = time.perf_counter()
-            for _ in range(calls[name]):
-                call()
-            times[name].append((time.perf_counter() - start) / calls[name])
-    return times
-
-
-def training_step(layer: torch.nn.Module, x: torch.Tensor, dy: torch.Tensor) -> Callable[[], None]:
-    def step() -> None:
-        y, _ = layer(x)
-        y.backward(dy)
-        layer.zero_grad()
-        x.grad = None
-
-    return step
-
-
-def inference(layer: torch.nn.Module, x: torch.Tensor) -> Callable[[], None]:
-    def step() -> None:
-        with torch.no_grad():
-            layer(x)
-
-    return step
-
-
-def products(cell, sizes: dict[str, int], steps: int, batch: int) -> float:
-    """Multiplications and additions of the forward products."""
-    weights = sum(shape[0] * shape[1] for shape in cell.shapes(sizes).values() if len(shape) == 2)
-    return 2.0 * steps * batch * weights
+from gatewise.measure import FAMILY, inference, multiply_adds, ratio, rounds, training_step
 
 
 def row(name: str, shape: tuple[int, int, int, int], dtype: torch.dtype, count: int, seconds: float) -> str:
@@ -88,15 +42,14 @@ def row(name: str, shape: tuple[int, int, int, int], dtype: torch.dtype, count: 
         seconds,
     )
     median = {k: statistics.median(v) for k, v in times.items()}
-    ratio = statistics.median(b / a for a, b in zip(times["ours"], times["theirs"], strict=True))
-    ratio_inference = statistics.median(
-        b / a for a, b in zip(times["ours_inference"], times["theirs_inference"], strict=True)
+    faster, faster_inference = ratio(times, "ours", "theirs"), ratio(times, "ours_inference", "theirs_inference")
+    rate = (
+        3 * multiply_adds(cell, {"input_size": inputs, "hidden_size": hidden, **extra}, steps, batch) / median["ours"] / 1e9
     )
-    rate = 3 * products(cell, {"input_size": inputs, "hidden_size": hidden, **extra}, steps, batch) / median["ours"] / 1e9
     return (
         f"| {name} | {steps}, {batch}, {inputs}, {hidden} | {median['ours'] * 1e3:.3f} | {rate:.0f} | {family} | "
-        f"{median['theirs'] * 1e3:.3f} | {ratio:.2f} | {median['ours_inference'] * 1e3:.3f} | "
-        f"{median['theirs_inference'] * 1e3:.3f} | {ratio_inference:.2f} |"
+        f"{median['theirs'] * 1e3:.3f} | {faster:.2f} | {median['ours_inference'] * 1e3:.3f} | "
+        f"{median['theirs_inference'] * 1e3:.3f} | {faster_inference:.2f} |"
     )
 
 

@@ -8,7 +8,21 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "gatewise"
 
 ORDER = [  # each room may use the ones before it
-    *("errors", "_version", "ir", "cells", "plan", "backends", "checks", "nn", "tensorfile", "data", "training", "runtime"),
+    *(
+        "errors",
+        "_version",
+        "ir",
+        "cells",
+        "plan",
+        "backends",
+        "checks",
+        "measure",
+        "nn",
+        "tensorfile",
+        "data",
+        "training",
+        "runtime",
+    ),
     *("modelfile", "tasks", "cli", "demo", "__main__"),
 ]
 

@@ -29,7 +29,7 @@ def test_every_parameter_is_an_option_with_the_estimators_default_and_help():
 
 def test_help_of_every_command(capsys):
     names = group.list_commands(click.Context(group))
-    assert names == ["train", "generate", "score", "show", "resume", "compare", "cells"]
+    assert names == ["train", "generate", "score", "show", "resume", "compare", "cells", "bench"]
     tasks = (["train", "language", "--help"], ["compare", "language", "--help"])
     for arguments in (["--help"], ["train", "-h"], *tasks, *([name, "-h"] for name in names)):
         assert run(arguments) == 0

@@ -21,6 +21,7 @@ COMMANDS = {
     "resume": "gatewise.cli.resume",
     "compare": "gatewise.cli.compare",
     "cells": "gatewise.cli.cells",
+    "bench": "gatewise.cli.bench",
 }
 
 

@@ -29,7 +29,7 @@ class Kernel:
 
     def __init__(self, layout: Layout, code: bytes):
         llvm = binding()
-        machine = _machine(layout.target)
+        machine = machine_of(layout.target)
         engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
         engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         engine.finalize_object()
@@ -43,7 +43,8 @@ class Kernel:
         self.run = prototype(engine.get_function_address("run"))
 
 
-def _machine(target: Target):
+def machine_of(target: Target):
+    """LLVM's code generator for a target."""
     llvm = binding()
     found = llvm.Target.from_triple(target.triple)
     return found.create_target_machine(cpu=target.cpu, features=target.features, opt=2, jit=True, codemodel="jitdefault")
@@ -79,7 +80,7 @@ def optimise(text: str, target: Target):
     llvm = binding()
     module = llvm.parse_assembly(text)
     module.verify()
-    machine = _machine(target)
+    machine = machine_of(target)
     options = llvm.create_pipeline_tuning_options(speed_level=2)
     # tiles are written out as they should run: unrolling them again spills registers
     options.loop_unrolling = options.loop_interleaving = options.loop_vectorization = options.slp_vectorization = False

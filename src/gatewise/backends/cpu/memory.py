@@ -17,11 +17,13 @@ class Pool:
     def __init__(self, limit: int = LIMIT):
         self.limit = limit
         self.waiting = 0
+        self.leased = 0  # bytes that are in use
         self.free: OrderedDict[int, list[np.ndarray]] = OrderedDict()
         self.lock = threading.RLock()  # a block may come back from a finaliser inside any of these functions
 
     def take(self, size: int) -> np.ndarray:
         with self.lock:
+            self.leased += size
             blocks = self.free.get(size)
             if blocks:
                 self.free.move_to_end(size)
@@ -33,6 +35,7 @@ class Pool:
 
     def give(self, block: np.ndarray) -> None:
         with self.lock:
+            self.leased -= block.size
             self.free.setdefault(block.size, []).append(block)
             self.free.move_to_end(block.size)
             self.waiting += block.size

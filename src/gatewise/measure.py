@@ -1,0 +1,80 @@
+"""Timing of layers: candidates interleaved in rounds, so that a noisy machine is noisy for all of them."""
+
+from __future__ import annotations
+
+import math
+import platform
+import re
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .ir.cell import Cell
+
+if TYPE_CHECKING:
+    import torch
+
+FAMILY = {"gru": "GRU", "gru_v1": "GRU", "rnn": "RNN", "rnn_relu": "RNN", "irnn": "RNN"}  # in torch.nn; else LSTM
+
+
+def rounds(candidates: Mapping[str, Callable[[], None]], count: int, seconds: float) -> dict[str, list[float]]:
+    """Seconds a call of each candidate in each of `count` rounds, in which each runs for about `seconds` in turn."""
+    calls = {}
+    for name, call in candidates.items():
+        for _ in range(3):
+            call()
+        start = time.perf_counter()
+        call()
+        calls[name] = max(1, int(seconds / max(1e-6, time.perf_counter() - start)))
+    times: dict[str, list[float]] = {name: [] for name in candidates}
+    for _ in range(count):
+        for name, call in candidates.items():
+            start = time.perf_counter()
+            for _ in range(calls[name]):
+                call()
+            times[name].append((time.perf_counter() - start) / calls[name])
+    return times
+
+
+def ratio(times: Mapping[str, list[float]], ours: str, theirs: str) -> float:
+    """The median of the rounds' ratios, theirs over ours: above 1 we are faster."""
+    return statistics.median(b / a for a, b in zip(times[ours], times[theirs], strict=True))
+
+
+def training_step(layer: torch.nn.Module, x: torch.Tensor, dy: torch.Tensor) -> Callable[[], None]:
+    """Forward and backward, with all gradients; x is given for its gradient."""
+
+    def step() -> None:
+        y, _ = layer(x)
+        y.backward(dy)
+        layer.zero_grad()
+        x.grad = None
+
+    return step
+
+
+def inference(layer: torch.nn.Module, x: torch.Tensor) -> Callable[[], None]:
+    """Forward alone."""
+    import torch
+
+    def step() -> None:
+        with torch.no_grad():
+            layer(x)
+
+    return step
+
+
+def multiply_adds(cell: Cell, sizes: Mapping[str, int], steps: int, batch: int) -> float:
+    """Multiplications and additions of the forward products; a training step has three times as many."""
+    return 2.0 * steps * batch * sum(math.prod(p.shape(sizes)) for p in cell.parameters if p.in_dim)
+
+
+def processor() -> str:
+    """The processor's name, as the system gives it."""
+    try:
+        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    return found[1].strip() if found else platform.processor() or platform.machine()
