@@ -18,7 +18,7 @@ import torch
 
 import gatewise.nn
 from gatewise import cells
-from gatewise.measure import FAMILY, inference, multiply_adds, ratio, rounds, training_step
+from gatewise.measure import FAMILY, both_sides, multiply_adds, ratio, rounds
 
 
 def row(name: str, shape: tuple[int, int, int, int], dtype: torch.dtype, count: int, seconds: float) -> str:
@@ -28,19 +28,7 @@ def row(name: str, shape: tuple[int, int, int, int], dtype: torch.dtype, count: 
     ours = gatewise.nn.Recurrent(cell, inputs, hidden, dtype=dtype, **extra)
     family = FAMILY.get(name, "LSTM")
     theirs = getattr(torch.nn, family)(inputs, hidden, dtype=dtype, **({"proj_size": hidden // 2} if extra else {}))
-    x = torch.randn(steps, batch, inputs, dtype=dtype)
-    learned = x.clone().requires_grad_()
-    dy = torch.randn(steps, batch, ours.output_size, dtype=dtype)
-    times = rounds(
-        {
-            "ours": training_step(ours, learned, dy),
-            "theirs": training_step(theirs, learned, dy),
-            "ours_inference": inference(ours, x),
-            "theirs_inference": inference(theirs, x),
-        },
-        count,
-        seconds,
-    )
+    times = rounds(both_sides(ours, theirs, torch.randn(steps, batch, inputs, dtype=dtype)), count, seconds)
     median = {k: statistics.median(v) for k, v in times.items()}
     faster, faster_inference = ratio(times, "ours", "theirs"), ratio(times, "ours_inference", "theirs_inference")
     rate = (

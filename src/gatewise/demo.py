@@ -56,6 +56,7 @@ def rank(model: LanguageModel) -> None:
 @click.command()
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @click.option("--steps", type=click.IntRange(1), default=1700, show_default=True, help="How long to train.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Another seed gives another model.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
@@ -63,7 +64,7 @@ def rank(model: LanguageModel) -> None:
     show_default=True,
     help="The folder to write to.",
 )
-def demo(file: Path | None, steps: int, output: Path) -> None:
+def demo(file: Path | None, steps: int, seed: int, output: Path) -> None:
     """Train a character language model on FILE, or on Python's own reference pages."""
     output.mkdir(parents=True, exist_ok=True)
     text_path, model_path = file, output / "model.safetensors"
@@ -73,7 +74,7 @@ def demo(file: Path | None, steps: int, output: Path) -> None:
     click.echo(
         f"training a character language model on {text_path} ({text_path.stat().st_size / 1000:,.0f} kB), {steps:,} steps"
     )
-    model = LanguageModel(dropout=0.3, max_steps=steps).fit(text_path)
+    model = LanguageModel(dropout=0.3, max_steps=steps, seed=seed).fit(text_path)
     model.save(model_path)
     describe(model)
     click.echo("\nIt writes (temperature 0.7):\n")

@@ -66,6 +66,20 @@ def inference(layer: torch.nn.Module, x: torch.Tensor) -> Callable[[], None]:
     return step
 
 
+def both_sides(ours: torch.nn.Module, theirs: torch.nn.Module, x: torch.Tensor) -> dict[str, Callable[[], None]]:
+    """The candidates "ours", "theirs", "ours_inference" and "theirs_inference" for `rounds`, on x [T, B, I]."""
+    import torch
+
+    learned = x.clone().requires_grad_()
+    found: dict[str, Callable[[], None]] = {}
+    for name, layer in (("ours", ours), ("theirs", theirs)):
+        with torch.no_grad():
+            dy = torch.randn_like(layer(x)[0])
+        found[name] = training_step(layer, learned, dy)
+        found[f"{name}_inference"] = inference(layer, x)
+    return found
+
+
 def multiply_adds(cell: Cell, sizes: Mapping[str, int], steps: int, batch: int) -> float:
     """Multiplications and additions of the forward products; a training step has three times as many."""
     return 2.0 * steps * batch * sum(math.prod(p.shape(sizes)) for p in cell.parameters if p.in_dim)

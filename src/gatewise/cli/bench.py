@@ -58,18 +58,7 @@ def command(names: str, shape: tuple[int, int, int, int], count: int, seconds: f
         extra: dict[str, Any] = {d: max(1, hidden // 2) for d in cell.dims if d not in ("input_size", "hidden_size")}
         ours = nn.Recurrent(cell, inputs, hidden, **extra)
         theirs = getattr(torch.nn, measure.FAMILY.get(name, "LSTM"))(inputs, hidden)
-        x = torch.randn(steps, batch, inputs)
-        learned = x.clone().requires_grad_()
-        times = measure.rounds(
-            {
-                "ours": measure.training_step(ours, learned, torch.randn(steps, batch, ours.output_size)),
-                "theirs": measure.training_step(theirs, learned, torch.randn(steps, batch, hidden)),
-                "ours_inference": measure.inference(ours, x),
-                "theirs_inference": measure.inference(theirs, x),
-            },
-            count,
-            seconds,
-        )
+        times = measure.rounds(measure.both_sides(ours, theirs, torch.randn(steps, batch, inputs)), count, seconds)
         train, infer = (statistics.median(times[k]) for k in ("ours", "ours_inference"))
         rate = 3 * measure.multiply_adds(cell, ours.layer_sizes(0), steps, batch) / train
         click.echo(
