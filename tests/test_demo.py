@@ -26,3 +26,10 @@ def test_without_the_topics_it_asks_for_a_file(monkeypatch):
 
 def test_the_two_sentences_have_nearly_the_same_words():
     assert set(demo.SENTENCE.split()) - set(demo.SHUFFLED.split()) == {"a"}
+
+
+def test_the_librarys_comments_are_english_without_its_tests():
+    comments = demo.library_comments()
+    assert len(comments) > 300_000
+    assert comments.isascii()
+    assert comments.count("we need") > 20
