@@ -33,6 +33,8 @@ def test_a_comparison(corpus, tmp_path, capsys):
         (["none.txt", "--cells", "lstm"], 1, "no such file: none.txt"),
         (["text.txt", "--cells", "lstm,projected_lstm"], 2, "needs cell_sizes={'proj_size': a whole number}"),
         (["text.txt", "--cells", "lstm", "--parameters", "10"], 2, "above the 10 allowed"),
+        (["text.txt", "--cells", "lstm", "--plot", "fig.txt"], 2, "a figure's name ends in one of"),
+        (["text.txt", "--cells", "lstm", "--embedding-size", "8", "--tie-weights"], 2, "leave out tie_weights"),
         (["text.txt", "--cells", "lstm", "--json", "no/such/folder.json"], 1, "no/such"),
     ],
 )
@@ -43,3 +45,10 @@ def test_mistakes(arguments, code, message, corpus, tmp_path, monkeypatch, capsy
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]
+
+
+def test_sizes_go_to_the_cells_that_have_them(corpus, tmp_path, capsys):
+    (tmp_path / "text.txt").write_text(corpus)
+    options = ["--hidden-size", "8", "--max-steps", "4", "--bptt", "10", "--batch-size", "4", "--cell-sizes", "proj_size=4"]
+    assert run(["compare", "language", str(tmp_path / "text.txt"), "--cells", "lstm,projected_lstm", *options]) == 0
+    assert "projected_lstm" in capsys.readouterr().out

@@ -42,7 +42,7 @@ def command(names: str, shape: tuple[int, int, int, int], count: int, seconds: f
     from .. import nn
     from ..backends.cpu.peak import peak_rate
 
-    chosen = names.split(",")
+    chosen = [name.strip() for name in names.split(",") if name.strip()]
     unknown = [name for name in chosen if name not in cells.names()]
     if unknown:
         raise ParameterError(f"--cells: there is no cell {unknown[0]!r}; `gatewise cells` lists them")

@@ -43,8 +43,7 @@ def command(
     Each cell gets the hidden size that fills the budget of parameters; --hidden-size is that of the first. Without
     --max-seconds, --max-steps or --epochs each trains for 60 seconds, the compilation of its kernels included.
     """
-    from ..errors import require
-    from ..tasks.comparison import compare, draw
+    from ..tasks.comparison import check_figure, compare, draw
 
     chosen = [name.strip() for name in names.split(",") if name.strip()]
     unknown = [name for name in chosen if name not in library.names()]
@@ -53,7 +52,7 @@ def command(
     if options["max_seconds"] is None and options["max_steps"] is None and options["epochs"] is None:
         options["max_seconds"] = 60.0
     if plot is not None:
-        require("matplotlib", "plot", "drawing a figure")
+        check_figure(plot)
     for path in (plot, record):
         if path is not None:
             check_writable(path)
@@ -63,13 +62,16 @@ def command(
             click.echo(f"{model.cell}: {model.hidden_size} units", err=True)
 
     results = []
-    for result in compare(files, chosen, LanguageModel(**options), parameters, started):
-        results.append(result)
-        if record is not None:  # after each, so that what is done is not lost
-            write_atomically(record, json.dumps([_plain(r) for r in results], indent=1).encode())
-        if plot is not None:
-            draw(results, plot, _unit(result))
-    click.echo(table(results))
+    try:
+        for result in compare(files, chosen, LanguageModel(**options), parameters, started):
+            results.append(result)
+            if record is not None:  # after each, so that what is done is not lost
+                write_atomically(record, json.dumps([_plain(r) for r in results], indent=1).encode())
+            if plot is not None:
+                draw(results, plot, _unit(result))
+    finally:
+        if results:
+            click.echo(table(results))
 
 
 def _unit(result: Result) -> str:

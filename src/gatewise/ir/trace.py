@@ -95,6 +95,8 @@ class _Tracer:
             raise
         except GraphError as e:
             raise CellError(f"cell {recipe.__name__!r}, {self.line()}: {e}") from None
+        except (TypeError, ValueError) as e:
+            raise CellError(f"cell {recipe.__name__!r}, {self.line()}: {type(e).__name__}: {e}") from e
         finally:
             _active.tracer = None
         news = list(result) if isinstance(result, tuple) else [result]
@@ -224,6 +226,10 @@ def window(name: str, value: Symbol, width: int) -> tuple[Symbol, ...]:
     Each delay is a state of the cell, called `name`_1, `name`_2, ..., so that a stream can be cut anywhere and goes on.
     """
     t = _tracer()
+    if value.dim == "1":
+        raise GraphError(f"window {name!r}: a value must be a row of units, not one number")
+    if not isinstance(width, int | float) or width != int(width) or width < 1:
+        raise GraphError(f"window {name!r}: width must be a whole number above 0, got {width!r}")
     values = [value]
     for k in range(1, int(width)):
         state = State(f"{name}_{k}", value.dim)

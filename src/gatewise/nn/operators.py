@@ -132,11 +132,12 @@ class _Recurrent(torch.autograd.Function):
 
 
 def _watched() -> bool:
-    """Whether something wants to see the operators: torch.compile, a dispatch mode, a functorch transform."""
+    """Whether something wants to see the operators: torch.compile, a trace, a dispatch mode, a functorch transform."""
     return (
         torch.compiler.is_compiling()
         or torch._C._len_torch_dispatch_stack() > 0
         or torch._C._are_functorch_transforms_active()
+        or torch._C._get_tracing_state() is not None
     )
 
 

@@ -126,7 +126,8 @@ def plan(cell: Cell, record: tuple[str, ...] = (), input_gradient: bool = True) 
     grads = dict(back.graph.outputs)
     if not input_gradient:
         grads.pop(INPUT_GRADIENT, None)
-    roots = [*grads.values(), *(o.cotangent for o in back.outers), *(v.cotangent for v in back.vectors)]
+    # all gradients, whether that of the input is wanted or not: forward keeps the same for both
+    roots = [*dict(back.graph.outputs).values(), *(o.cotangent for o in back.outers), *(v.cotangent for v in back.vectors)]
     needed = needed_by_backward(back, roots)
     saved = choose_saved(cell, needed, {**given, **news})
     kept = Kept({}, [], 0)
@@ -152,6 +153,8 @@ def plan(cell: Cell, record: tuple[str, ...] = (), input_gradient: bool = True) 
     wanted += [(named[r], Place(RECORD, r), cell.graph.nodes[named[r]].dim) for r in record]
     infer, save = (_forward(cell, given, wanted, k) for k in ({}, keep))
     backward, outers = _backward(cell, back, grads, {**news, **keep, **given}, kept)
+    if not input_gradient:
+        kept.panels = plan(cell, record, True).kept.panels  # as wide as forward makes them
     return Plan(cell, record, input_gradient, infer, save, backward, outers, kept)
 
 

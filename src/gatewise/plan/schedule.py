@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from ..ir.graph import SCALAR as ONE
 from ..ir.graph import Graph
 from ..ir.ops import LEAF, OPS, PRODUCT, REDUCTION
-from .places import NEW, PANEL, PARTIAL, ROWS, SCALAR, Place
+from .places import CARRY, NEW, PANEL, PARTIAL, ROWS, SCALAR, Place
 
 RECOMPUTE = 12  # additions; a load of a vector that left the first cache costs about as much
 _NEVER = 10**6
@@ -158,13 +158,19 @@ class Scheduler:
         for i, place, dim in wanted:
             if place.kind == NEW:
                 self.places.setdefault(i, place)
-            if graph.nodes[i].op in _UNIFORM or i in self.at_hand:
-                self._group(0, dim).stores.append((i, place))
-            else:
-                self._group(self.level[i], dim).stores.append((i, place))
+            level = 0 if graph.nodes[i].op in _UNIFORM or i in self.at_hand else self.level[i]
+            if place.kind == CARRY:  # it lies where the incoming gradient of this state is read from
+                level = max(level, self._last_read(place.name))
+            self._group(level, dim).stores.append((i, place))
         for i, place in keep.items():
             if i not in self.at_hand:
                 self._store(i, place)
+
+    def _last_read(self, state: str) -> int:
+        """The last level that reads a state's incoming gradient."""
+        nodes = self.graph.nodes
+        leaves = [i for i in self.used if nodes[i].op == "cotangent" and nodes[i].attr == state]
+        return max((self.level[user] for i in leaves for user in self.users[i]), default=0)
 
     def _group(self, level: int, dim: str) -> Group:
         return self.groups.setdefault((level, dim), Group(level, dim))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .. import cells as library
 from ..data.text import TextLike
 from ..errors import ParameterError, require
 from .language import LanguageModel
@@ -83,8 +84,14 @@ def compare(
     from ..data.encode import encode_text
     from ..data.text import open_text
 
+    if model.tie_weights:
+        raise ParameterError("cells of different widths cannot share one embedding with the output: leave out tie_weights")
     vocabulary, _ = encode_text(open_text(text), model.level, model.vocabulary_size)
-    candidates = [LanguageModel(**{**model.get_params(), "cell": cell, "patience": None}) for cell in cells]
+    candidates = []
+    for cell in cells:
+        sizes = {d: n for d, n in (model.cell_sizes or {}).items() if d in library.get(cell).dims}
+        changed = {"cell": cell, "patience": None, "cell_sizes": sizes}
+        candidates.append(LanguageModel(**{**model.get_params(), **changed}))
     for candidate in candidates:
         candidate.check_parameters()
     budget = parameters or count_parameters(candidates[0], len(vocabulary))
@@ -96,9 +103,19 @@ def compare(
         yield Result(cell, count_parameters(candidate, len(vocabulary)), candidate)
 
 
+def check_figure(path: Path) -> None:
+    """Raise unless a figure can be written to a file of this name."""
+    require("matplotlib", "plot", "drawing a figure")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    kinds = sorted(FigureCanvasAgg.get_supported_filetypes())
+    if path.suffix[1:].lower() not in kinds:
+        raise ParameterError(f"{path}: a figure's name ends in one of .{', .'.join(kinds)}")
+
+
 def draw(results: Sequence[Result], path: Path, unit: str) -> None:
     """Write a figure: validation loss against seconds, and against steps, a line a cell."""
-    require("matplotlib", "plot", "drawing a figure")
+    check_figure(path)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -164,7 +164,7 @@ def _check_same_job(path: Path, found: dict[str, Any], job: dict[str, Any]) -> N
             raise FileError(f"{path} was trained with {name}={before}, not {now}: it cannot go on with another one")
     if found["fingerprint"] != job["fingerprint"]:
         raise FileError(f"{path} was trained on another text, or the text has changed since")
-    if found["architecture"] != job["architecture"]:
+    if Architecture.from_json(found["architecture"]) != Architecture.from_json(job["architecture"]):
         raise FileError(f"{path} is of another network: cell, sizes and layers must be the same to go on")
 
 

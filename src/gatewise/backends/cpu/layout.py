@@ -17,7 +17,7 @@ from ...plan import Group, Plan, Product, Schedule, delayed_inputs
 from ...plan.places import GIVEN, NEW, PANEL, ROWS, Place
 from .target import Target
 
-# most rows of one tile by vectors of accumulators a row, for 32 and for 16 vector registers (KERNELS: 6 by 4 and 6 by 2
+# most rows of one tile by vectors of accumulators a row, for 32 and for 16 vector registers (6 by 4 and 6 by 2
 # are the largest that stay in registers beside the right operand)
 _TILE_ROWS = {32: {1: 8, 2: 8, 3: 8, 4: 6}, 16: {1: 6, 2: 6}}
 _FEWER_ROWS = (4, 2, 1)  # for the rows that are left; more sizes ran no faster and took longer to compile

@@ -252,11 +252,12 @@ def _blueprint(k: Kernel, rows: Rows, steps: int, batch: int, reverse: bool, las
     if not lasting:
         return Blueprint(k.layout, rows, steps, batch, reverse)
     key = steps, batch, len(rows.index), reverse
-    if key not in k.blueprints:
+    found = k.blueprints.get(key)
+    if found is None:
         if len(k.blueprints) >= _BLUEPRINTS:
             k.blueprints.clear()
-        k.blueprints[key] = Blueprint(k.layout, rows, steps, batch, reverse)
-    return k.blueprints[key]
+        found = k.blueprints[key] = Blueprint(k.layout, rows, steps, batch, reverse)
+    return found
 
 
 def _addresses(
@@ -421,7 +422,7 @@ def backward(
     carried = _carried(cell, sizes, dfinals, batch, x.dtype)
     dx = None
     if input_gradient:
-        full = saved.lengths is None and steps  # then the kernel writes every row
+        full = saved.lengths is None and steps and "dx" in layout.user_arrays  # then the kernel writes every row
         dx = (POOL.empty if full else POOL.zeros)(x.shape, x.dtype)
     places = gradient_places(layout)
     make = POOL.empty if steps and batch else POOL.zeros  # the kernel clears what it adds to

@@ -18,18 +18,22 @@ import numpy as np
 
 def emit_teams(m, fields: int) -> None:
     """run_team(data) and pack_team(data), data being [tickets taken, tables, a table each]: every member of a team takes
-    one ticket and does the work of that table, if there is one."""
+    a ticket and does the work of that table, until none is left; so a team may be smaller than was asked for."""
     from .emit import I64, POINTER
 
     for name in ("run", "pack"):
         f = m.function(f"{name}_team", [("data", POINTER)], internal=False)
-        data = f.arg["data"]
-        ticket = f.b.atomic_rmw("add", data, I64(1), "monotonic")
+        data, tables = f.arg["data"], f.field(f.arg["data"], 1)
         work = next(g for g in m.module.functions if g.name == name)
-        f.when(
-            f.b.icmp_signed("<", ticket, f.field(data, 1)),
-            lambda f=f, work=work, ticket=ticket, data=data: f.call(work, f.at(data, 16, f.mul(ticket, fields * 8))),
-        )
+
+        def turn(_, f=f, work=work, data=data, tables=tables) -> None:
+            ticket = f.b.atomic_rmw("add", data, I64(1), "monotonic")
+            f.when(
+                f.b.icmp_signed("<", ticket, tables),
+                lambda: f.call(work, f.at(data, 16, f.mul(ticket, fields * 8))),
+            )
+
+        f.loop(tables, turn)
         f.end()
 
 

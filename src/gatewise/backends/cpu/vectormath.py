@@ -200,6 +200,11 @@ def _compare(sign: str) -> Callable[..., Any]:
     return emit
 
 
+def _with_nan(f: Function, a: Any, b: Any, value: Any) -> Any:
+    """The value, or NaN where an argument is."""
+    return f.b.select(f.b.fcmp_unordered("uno", a, b), f.b.fadd(a, b), value)
+
+
 def _where(f: Function, mask: Any, a: Any, b: Any) -> Any:
     return f.b.select(f.b.fcmp_unordered("!=", mask, f.constant(0.0)), a, b)
 
@@ -213,7 +218,7 @@ EMIT: dict[str, Callable[..., Any]] = {
     "neg": lambda f, a: f.b.fneg(a),
     "sigmoid": sigmoid,
     "tanh": tanh,
-    "relu": lambda f, a: f.maximum(a, f.constant(0.0)),
+    "relu": lambda f, a: f.b.select(f.b.fcmp_ordered("<", a, f.constant(0.0)), f.constant(0.0), a),  # NaN stays NaN
     "softplus": softplus,
     "exp": exp,
     "log": log,
@@ -221,8 +226,8 @@ EMIT: dict[str, Callable[..., Any]] = {
     "sin": sin,
     "cos": cos,
     "abs": lambda f, a: f.unary("fabs", a),
-    "min": lambda f, a, b: f.minimum(a, b),
-    "max": lambda f, a, b: f.maximum(a, b),
+    "min": lambda f, a, b: _with_nan(f, a, b, f.minimum(a, b)),
+    "max": lambda f, a, b: _with_nan(f, a, b, f.maximum(a, b)),
     "where": _where,
     "lt": _compare("<"),
     "le": _compare("<="),
