@@ -183,6 +183,15 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
         Trainer(Wider(), options(), checkpoint_path=path).fit(checkpoints.load(path)[1])
 
 
+@pytest.fixture
+def signals_act():
+    """A suite that runs in the background inherits that Ctrl-C is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("signals_act")
 def test_a_second_signal_acts_at_once():
     with Interrupts() as interrupts:
         os.kill(os.getpid(), signal.SIGINT)

@@ -327,7 +327,7 @@ def verify(graph: Graph, matrices: dict[tuple[str, str], tuple[str, str]], vecto
             if node.attr not in matrices:
                 raise GraphError(f"{where}: no matrix {node.attr!r} among the cell's parameters")
             out_dim, in_dim = matrices[node.attr]
-            if node.dim == SCALAR:
+            if out_dim == SCALAR:
                 raise GraphError(f"{where}: a matrix gives a row of units; for one number a row write sum_units(...)")
             expected, source = (out_dim, in_dim) if node.op == "matmul" else (in_dim, out_dim)
             if dims[0] != source:

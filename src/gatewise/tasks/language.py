@@ -106,7 +106,8 @@ class LanguageModel(Estimator):
     weights_
         The trained arrays by name, float32.
     history_
-        One record (dict) a validation: step, epoch, seconds, losses in nats a token, learning rate.
+        One record (dict) a validation: step, epoch, seconds, losses in nats a token (the training loss with its
+        penalties, if any), learning rate.
     training_
         Facts about the training: steps, seconds, tokens, validation loss in nats a token, why it stopped.
 
