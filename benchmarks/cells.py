@@ -16,9 +16,8 @@ from importlib.metadata import version
 import torch
 import torchrecurrent
 
-import gatewise.nn
 from gatewise import cells
-from gatewise.measure import FAMILY, multiply_adds, ratio, rounds, training_step
+from gatewise.measure import layers, multiply_adds, ratio, rounds, training_step
 
 PEERS = {
     "atr": "ATR", "brc": "BR", "nbrc": "NBR", "cfn": "CFN", "sgu": "SGU", "dsgu": "DSGU", "fast_rnn": "FastRNN",
@@ -51,23 +50,19 @@ class Loop(torch.nn.Module):
 
 
 def row(name: str, steps: int, batch: int, units: int, count: int, seconds: float) -> tuple[str, float]:
-    cell = cells.get(name)
-    extra = {d: units // 2 for d in cell.dims if d not in ("input_size", "hidden_size")}
-    ours = gatewise.nn.Recurrent(cell, units, units, **extra)
+    ours, theirs = layers(name, units, units)
+    peer = f"torch.nn {type(theirs).__name__}"
     if name in PEERS:
         peer = f"torchrecurrent {PEERS[name]}"
-        theirs: torch.nn.Module = Loop(getattr(torchrecurrent, f"{PEERS[name]}Cell")(units, units))
-    else:
-        family = FAMILY.get(name, "LSTM")
-        peer = f"torch.nn {family}"
-        theirs = getattr(torch.nn, family)(units, units)
+        theirs = Loop(getattr(torchrecurrent, f"{PEERS[name]}Cell")(units, units))
     x = torch.randn(steps, batch, units, requires_grad=True)
-    dy = torch.randn(steps, batch, ours.output_size)
-    dy_theirs = torch.randn(steps, batch, units)
-    times = rounds({"ours": training_step(ours, x, dy), "theirs": training_step(theirs, x, dy_theirs)}, count, seconds)
+    sides = {}
+    for side, layer in (("ours", ours), ("theirs", theirs)):
+        sides[side] = training_step(layer, x, torch.randn_like(layer(x)[0]))
+    times = rounds(sides, count, seconds)
     median = {k: statistics.median(v) for k, v in times.items()}
     faster = ratio(times, "ours", "theirs")
-    rate = 3 * multiply_adds(cell, {"input_size": units, "hidden_size": units, **extra}, steps, batch) / median["ours"] / 1e9
+    rate = multiply_adds(name, units, units, steps, batch) / median["ours"] / 1e9
     line = f"| {name} | {median['ours'] * 1e3:.2f} | {rate:.0f} | {peer} | {median['theirs'] * 1e3:.2f} | {faster:.2f} |"
     return line, faster
 

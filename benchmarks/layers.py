@@ -16,27 +16,20 @@ import statistics
 
 import torch
 
-import gatewise.nn
 from gatewise import cells
-from gatewise.measure import FAMILY, both_sides, multiply_adds, ratio, rounds
+from gatewise.measure import both_sides, layers, multiply_adds, ratio, rounds
 
 
 def row(name: str, shape: tuple[int, int, int, int], dtype: torch.dtype, count: int, seconds: float) -> str:
     steps, batch, inputs, hidden = shape
-    cell = cells.get(name)
-    extra = {d: hidden // 2 for d in cell.dims if d not in ("input_size", "hidden_size")}
-    ours = gatewise.nn.Recurrent(cell, inputs, hidden, dtype=dtype, **extra)
-    family = FAMILY.get(name, "LSTM")
-    theirs = getattr(torch.nn, family)(inputs, hidden, dtype=dtype, **({"proj_size": hidden // 2} if extra else {}))
+    ours, theirs = layers(name, inputs, hidden, dtype=dtype)
     times = rounds(both_sides(ours, theirs, torch.randn(steps, batch, inputs, dtype=dtype)), count, seconds)
     median = {k: statistics.median(v) for k, v in times.items()}
     faster, faster_inference = ratio(times, "ours", "theirs"), ratio(times, "ours_inference", "theirs_inference")
-    rate = (
-        3 * multiply_adds(cell, {"input_size": inputs, "hidden_size": hidden, **extra}, steps, batch) / median["ours"] / 1e9
-    )
+    rate = multiply_adds(name, inputs, hidden, steps, batch) / median["ours"] / 1e9
     return (
-        f"| {name} | {steps}, {batch}, {inputs}, {hidden} | {median['ours'] * 1e3:.3f} | {rate:.0f} | {family} | "
-        f"{median['theirs'] * 1e3:.3f} | {faster:.2f} | {median['ours_inference'] * 1e3:.3f} | "
+        f"| {name} | {steps}, {batch}, {inputs}, {hidden} | {median['ours'] * 1e3:.3f} | {rate:.0f} | "
+        f"{type(theirs).__name__} | {median['theirs'] * 1e3:.3f} | {faster:.2f} | {median['ours_inference'] * 1e3:.3f} | "
         f"{median['theirs_inference'] * 1e3:.3f} | {faster_inference:.2f} |"
     )
 

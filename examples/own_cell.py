@@ -10,14 +10,11 @@ alone, as another machine without this source would.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 
-from gatewise import Cell, cell, gate, sigmoid, tanh
+from gatewise import Cell, cell, gate, sigmoid, tanh, tensorfile
 from gatewise.checks import check_cell
 from gatewise.nn import Recurrent
 
@@ -73,18 +70,15 @@ def train(model: Adder, steps: int, length: int, generator: torch.Generator) -> 
 
 def save(model: Adder, path: Path) -> None:
     """Weights, and the cell's equations as JSON, in one file."""
-    temporary = path.with_name(f".{path.name}.partial")
-    save_file(model.state_dict(), str(temporary), metadata={"cell": json.dumps(model.recurrent.cell.to_json())})
-    temporary.replace(path)
+    weights = {name: value.numpy() for name, value in model.state_dict().items()}
+    tensorfile.write(path, "adder", 1, {"cell": model.recurrent.cell.to_json()}, weights)
 
 
 def load(path: Path) -> Adder:
     """The model, from the file alone."""
-    with safe_open(str(path), "pt") as file:
-        record = Cell.from_json(json.loads(file.metadata()["cell"]))
-        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
-    model = Adder(record, weights["head.weight"].shape[1])
-    model.load_state_dict(weights)
+    header, weights = tensorfile.read(path, "adder", 1)
+    model = Adder(Cell.from_json(header["cell"]), weights["head.weight"].shape[1])
+    model.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
     return model
 
 

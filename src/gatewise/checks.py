@@ -169,16 +169,22 @@ def compare_with_numeric(case: Case, outcome: Outcome, tolerance: float = 1e-6, 
                 )
 
 
+def errors(got: Outcome, expected: Outcome) -> dict[str, float]:
+    """How far each value is off, relative to its largest number."""
+    return {
+        name: float(np.abs(got[name] - value).max(initial=0.0)) / max(float(np.abs(value).max(initial=0.0)), 1e-2)
+        for name, value in expected.items()
+    }
+
+
 def compare(case: Case, got: Outcome, expected: Outcome, tolerance: float) -> None:
     """Raise CheckFailed unless two outcomes agree, each value relative to its largest number."""
-    for name, value in expected.items():
-        scale = max(float(np.abs(value).max(initial=0.0)), 1e-2)
-        error = float(np.abs(got[name] - value).max(initial=0.0)) / scale
+    for name, error in errors(got, expected).items():
         if not error <= tolerance:
             raise CheckFailed(f"cell {case.cell.name!r}: {name} is off by {error:.3g} of its largest value")
 
 
-TOLERANCE = {"float32": 4e-5, "float64": 1e-11}  # some hundred roundings of the largest value
+TOLERANCE = {"float32": 2e-5, "float64": 1e-11}  # about 200 roundings of the largest value
 
 
 def check_cell(cell: Cell, backend: Callable[[Case], Outcome] | None = compiled) -> None:

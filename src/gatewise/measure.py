@@ -7,16 +7,32 @@ import platform
 import re
 import statistics
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .ir.cell import Cell
+from . import cells
+from .ir.cell import HIDDEN, INPUT
 
 if TYPE_CHECKING:
     import torch
 
 FAMILY = {"gru": "GRU", "gru_v1": "GRU", "rnn": "RNN", "rnn_relu": "RNN", "irnn": "RNN"}  # in torch.nn; else LSTM
+
+
+def layers(name: str, inputs: int, hidden: int, **options: Any) -> tuple[torch.nn.Module, torch.nn.Module]:
+    """Our layer of a built-in cell and the torch.nn layer of its family, of the same sizes."""
+    import torch
+
+    from . import nn
+
+    cell = cells.get(name)
+    sizes = cells.typical_sizes(cell, inputs, hidden)
+    extra: dict[str, Any] = {d: n for d, n in sizes.items() if d not in (INPUT, HIDDEN)}
+    ours = nn.Recurrent(cell, inputs, hidden, **options, **extra)
+    warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")
+    return ours, getattr(torch.nn, FAMILY.get(name, "LSTM"))(inputs, hidden, **options, **extra)
 
 
 def rounds(candidates: Mapping[str, Callable[[], None]], count: int, seconds: float) -> dict[str, list[float]]:
@@ -80,9 +96,11 @@ def both_sides(ours: torch.nn.Module, theirs: torch.nn.Module, x: torch.Tensor) 
     return found
 
 
-def multiply_adds(cell: Cell, sizes: Mapping[str, int], steps: int, batch: int) -> float:
-    """Multiplications and additions of the forward products; a training step has three times as many."""
-    return 2.0 * steps * batch * sum(math.prod(p.shape(sizes)) for p in cell.parameters if p.in_dim)
+def multiply_adds(name: str, inputs: int, hidden: int, steps: int, batch: int) -> float:
+    """Multiplications and additions of a built-in cell's products in a training step: forward, and twice that backward."""
+    cell = cells.get(name)
+    sizes = cells.typical_sizes(cell, inputs, hidden)
+    return 6.0 * steps * batch * sum(math.prod(p.shape(sizes)) for p in cell.parameters if p.in_dim)
 
 
 def processor() -> str:

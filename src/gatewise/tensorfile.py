@@ -76,7 +76,7 @@ def write(
     header: Mapping[str, Any],
     arrays: Mapping[str, np.ndarray],
 ) -> None:
-    """Write arrays and a header atomically. ``kind`` is ``"model"`` or ``"checkpoint"``."""
+    """Write arrays and a header atomically. ``kind`` says what the file is, such as "model"."""
     facts = {"kind": kind, "version": version, "gatewise": __version__, **header}
     text = json.dumps(facts, ensure_ascii=False, allow_nan=False)
     # safetensors stores the buffer as it lies in memory, so a transposed view must be copied first.

@@ -46,9 +46,11 @@ def test_kernels_agree_with_the_interpreter(name, dtype):
             case = checks.random_case(
                 cells.get(name), steps, batch, inputs, hidden, ragged, reverse, positive=POSITIVE.get(name, ()), proj_size=7
             )
-            expected = checks.interpreted(case)
-            got = checks.compiled(case.astype(dtype), threads=2)
-            checks.compare(case, got, expected, checks.TOLERANCE[dtype])
+            expected, narrow = checks.interpreted(case), case.astype(dtype)
+            bound = checks.TOLERANCE[dtype]
+            if dtype == "float32":  # a cell that multiplies rounding errors does so in the interpreter too
+                bound = max(bound, 2 * max(checks.errors(checks.interpreted(narrow), expected).values()))
+            checks.compare(case, checks.compiled(narrow, threads=2), expected, bound)
 
 
 @pytest.mark.parametrize("lanes", widths())

@@ -110,7 +110,8 @@ torch.testing.assert_close(y, layer(x)[0], rtol=0, atol=0)
     subprocess.run([sys.executable, "-c", script], check=True, env=environment, timeout=120)
 
 
-@pytest.mark.filterwarnings("ignore")
+# torch warns of every Python number that a trace turns into a constant, and that tracing itself is going out of use
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.torch.jit.trace:DeprecationWarning")
 def test_a_trace_does_not_take_an_output_for_a_constant():
     layer = Recurrent("gru", 3, 4).eval()
     with torch.no_grad(), pytest.raises((RuntimeError, TypeError)):

@@ -84,9 +84,7 @@ def every_kind_of_float32(count=1 << 20):
 
 
 def units_in_the_last_place(got, exact, dtype):
-    """Subnormal numbers count as zero, as in the kernels."""
     info = np.finfo(dtype)
-    got, exact = (np.where(np.abs(a) < info.smallest_normal, 0, a) for a in (got, exact))
     size = np.maximum(np.abs(exact), info.smallest_normal)
     unit = np.exp2(np.floor(np.log2(size)) - info.nmant)
     return np.abs(got.astype(np.longdouble) - exact) / unit

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import GatewiseError
 from ..ir import Cell, Recipe
+from ..ir.cell import HIDDEN, INPUT
 from . import additive, dynamical, elman, gru, independent, lstm
 
 FAMILIES = (elman, lstm, gru, additive, independent, dynamical)
@@ -34,6 +35,12 @@ def get(cell: str | Cell | Recipe, **hyper: Any) -> Cell:
     if cell not in RECIPES:
         raise GatewiseError(f"there is no built-in cell {cell!r}; there are: {', '.join(RECIPES)}")
     return _built_in(cell, tuple(sorted(hyper.items())))
+
+
+def typical_sizes(cell: Cell, input_size: int, hidden_size: int) -> dict[str, int]:
+    """A size for every dim of a cell: what is not the input or the hidden size is half of the hidden size."""
+    other = dict.fromkeys(cell.dims, max(1, hidden_size // 2))
+    return {**other, INPUT: input_size, HIDDEN: hidden_size}
 
 
 @cache

@@ -11,15 +11,11 @@ if TYPE_CHECKING:
     from ..ir.cell import Cell
 
 
-def sizes_of(cell: Cell, input_size: int, hidden_size: int) -> dict[str, int]:
-    """A size for every dim of a cell: what is not the input or the hidden size is half of the hidden size."""
-    other = dict.fromkeys(cell.dims, max(1, hidden_size // 2))
-    return {**other, "input_size": input_size, "hidden_size": hidden_size}
-
-
 def facts(cell: Cell, input_size: int, hidden_size: int) -> tuple[int, int]:
     """Parameters, and multiply-adds a step and sequence."""
-    sizes = sizes_of(cell, input_size, hidden_size)
+    from ..cells import typical_sizes
+
+    sizes = typical_sizes(cell, input_size, hidden_size)
     used = [p.shape(sizes) for p in cell.parameters if p.in_dim]
     return sum(math.prod(s) for s in cell.shapes(sizes).values()), sum(math.prod(s) for s in used)
 
@@ -122,7 +118,7 @@ def command(name: str | None, input_size: int, hidden_size: int, hyper: tuple[st
 
         click.echo(bibtex(cell))
     elif show is not None:
-        click.echo(stages(cell, sizes_of(cell, input_size, hidden_size), show))
+        click.echo(stages(cell, cells.typical_sizes(cell, input_size, hidden_size), show))
     else:
         parameters, cost = facts(cell, input_size, hidden_size)
         click.echo(f"{cell.doc}\n\n{unicode_equations(cell)}\n")

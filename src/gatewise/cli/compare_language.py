@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .. import cells as library
-from ..errors import ParameterError
 from ..tasks.language import LanguageModel
+from ..tasks.summary import aligned
 from ..tensorfile import check_writable, write_atomically
-from .parameters import estimator_options
+from .parameters import CellsType, estimator_options
 
 if TYPE_CHECKING:
     from ..tasks.comparison import Result
@@ -25,9 +24,7 @@ SHARES = (0.25, 0.5, 0.75, 1.0)  # of the budget, at which losses are printed
 @estimator_options(LanguageModel, leave_out=("cell", "patience"))
 @click.command("language")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
-@click.option(
-    "--cells", "names", required=True, metavar="CELL,CELL,...", help="The cells, by name; `gatewise cells` lists them."
-)
+@click.option("--cells", "chosen", type=CellsType(), required=True, help="The cells, by name; `gatewise cells` lists them.")
 @click.option(
     "--parameters", type=click.IntRange(1), help="Trained numbers that each may have; by default what the first has."
 )
@@ -36,7 +33,12 @@ SHARES = (0.25, 0.5, 0.75, 1.0)  # of the budget, at which losses are printed
     "--json", "record", type=click.Path(path_type=Path), metavar="JSON", help="Write every validation of every cell."
 )
 def command(
-    files: tuple[Path, ...], names: str, parameters: int | None, plot: Path | None, record: Path | None, **options: Any
+    files: tuple[Path, ...],
+    chosen: list[str],
+    parameters: int | None,
+    plot: Path | None,
+    record: Path | None,
+    **options: Any,
 ) -> None:
     """Train a language model of every cell on the text in FILE..., with as many parameters and as much time each.
 
@@ -45,10 +47,6 @@ def command(
     """
     from ..tasks.comparison import check_figure, compare, draw
 
-    chosen = [name.strip() for name in names.split(",") if name.strip()]
-    unknown = [name for name in chosen if name not in library.names()]
-    if unknown or not chosen:
-        raise ParameterError(f"--cells: there is no cell {unknown[0] if unknown else ''!r}; `gatewise cells` lists them")
     if options["max_seconds"] is None and options["max_steps"] is None and options["epochs"] is None:
         options["max_seconds"] = 60.0
     if plot is not None:
@@ -103,7 +101,7 @@ def table(results: Sequence[Result]) -> str:
     headings = ["cell", "units", "parameters", "steps", "seconds", f"nats/{unit}"]
     headings += [f"at {share * seconds:.{0 if seconds >= 20 else 1}f} s" for share in SHARES[:-1]]
     headings += [f"at step {share * steps:,.0f}" for share in SHARES]
-    rows = [headings]
+    rows: list[Sequence[str]] = [headings]
     for r in ranked:
         facts = r.model.training_
         loss = facts["validation_loss"]
@@ -112,8 +110,4 @@ def table(results: Sequence[Result]) -> str:
         row += [_loss_at(r, "seconds", share * seconds) for share in SHARES[:-1]]
         row += [_loss_at(r, "step", share * steps) for share in SHARES]
         rows.append(row)
-    widths = [max(len(row[k]) for row in rows) for k in range(len(headings))]
-    lines = [
-        "  ".join([row[0].ljust(widths[0]), *(t.rjust(w) for t, w in zip(row[1:], widths[1:], strict=True))]) for row in rows
-    ]
-    return "\n".join(line.rstrip() for line in lines)
+    return aligned(rows, left=1)

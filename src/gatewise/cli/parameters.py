@@ -30,6 +30,19 @@ class SizesType(click.ParamType):
             self.fail(f"{value!r} is not name=number, such as proj_size=64", param, ctx)
 
 
+class CellsType(click.ParamType):
+    """Names of built-in cells, joined by commas."""
+
+    name = "cell,cell,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
+        chosen = [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+        for name in chosen or [""]:
+            if name not in cells.names():
+                self.fail(f"there is no cell {name!r}; `gatewise cells` lists them", param, ctx)
+        return chosen
+
+
 class OptionalType(click.ParamType):
     """A number, or ``none`` for None."""
 

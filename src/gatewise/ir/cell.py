@@ -81,6 +81,12 @@ class Parameter:
             yield part, start, stop
             start = stop
 
+    def trained_slices(self, sizes: Mapping[str, int]) -> Iterator[tuple[Part, int, int]]:
+        """The same of the trained tensor; a constrained one has one part."""
+        if not self.constraint:
+            return self.slices(sizes)
+        return iter([(self.parts[0], 0, self.trained_shape(sizes)[0])])
+
 
 @dataclass(frozen=True)
 class Cell:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 from .. import cells as library
 from ..data.text import TextLike
 from ..errors import ParameterError, require
+from ..tensorfile import write_atomically
 from .language import LanguageModel
 
 
@@ -134,6 +136,6 @@ def draw(results: Sequence[Result], path: Path, unit: str) -> None:
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel(f"validation loss, nats a {unit}")
     figure.axes[0].legend()
-    partial = path.with_name(f".{path.name}.partial{path.suffix}")
-    figure.savefig(partial)
-    partial.replace(path)
+    picture = io.BytesIO()
+    figure.savefig(picture, format=path.suffix[1:].lower())
+    write_atomically(path, picture.getvalue())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from ..runtime.architecture import Architecture
 
@@ -28,10 +29,16 @@ def table_of_layers(architecture: Architecture) -> str:
     if head.tied:
         rows.append(("head", "weight", "= encoder weight", "0"))
     rows.append(("total", "", "", f"{total:,}"))
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    lines = [
-        "  ".join([*(text.ljust(width) for text, width in zip(row[:3], widths, strict=False)), row[3].rjust(widths[3])])
-        for row in rows
-    ]
-    rule = "-" * (sum(widths) + 6)
+    lines = aligned(rows, left=3).split("\n")
+    rule = "-" * max(map(len, lines))
     return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+
+def aligned(rows: Sequence[Sequence[str]], left: int) -> str:
+    """Rows of text in columns, the first `left` of them to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cut = [t.ljust(w) if k < left else t.rjust(w) for k, (t, w) in enumerate(zip(row, widths, strict=True))]
+        lines.append("  ".join(cut).rstrip())
+    return "\n".join(lines)

@@ -7,9 +7,12 @@ accumulator. The workspace of a thread holds its rows only.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+
+import numpy as np
 
 from ...ir.cell import Cell, units
 from ...ir.graph import SCALAR as ONE
@@ -23,6 +26,10 @@ _TILE_ROWS = {32: {1: 8, 2: 8, 3: 8, 4: 6}, 16: {1: 6, 2: 6}}
 _FEWER_ROWS = (4, 2, 1)  # for the rows that are left; more sizes ran no faster and took longer to compile
 SLICE_BYTES = 32 * 1024  # of packed weights that stay in the first cache while all rows of a step meet them
 SLICE_ROWS = 48  # rows whose accumulators wait meanwhile
+_CALL_FIELDS = (
+    *("thread", "threads", "steps", "first", "step", "batch", "rows", "total", "block"),
+    *("index", "counts", "offsets", "tables", "packed"),
+)
 BLOCK_ROWS = 192  # rows of a weight-gradient block: its left operand stays in the first cache
 
 
@@ -276,6 +283,32 @@ class Layout:
         """The gradients of vectors, in order: (parameter.part, dim)."""
         return [(f"{p}.{q}", dim) for (p, q), dim in self.cell.vectors.items()]
 
+    @cached_property
+    def gradient_places(self) -> dict[str, tuple[int, tuple[int, ...]]]:
+        """Where each parameter's gradient lies in their common block, and its shape: matrices first."""
+        found, start = {}, 0
+        for p in sorted(self.cell.parameters, key=lambda p: p.in_dim is None):
+            found[p.name] = start, p.shape(self.sizes)
+            start += math.prod(found[p.name][1])
+        return found
+
+    @cached_property
+    def gradient_sizes(self) -> tuple[int, int]:
+        """Numbers in the gradients of all matrices, and of all parameters."""
+        sizes = {p.name: math.prod(p.shape(self.sizes)) for p in self.cell.parameters}
+        return sum(sizes[p.name] for p in self.cell.parameters if p.in_dim), sum(sizes.values())
+
+    @cached_property
+    def vector_lanes(self) -> np.ndarray:
+        """Which of the padded sums of vectors' gradients go to the common block, in its order."""
+        index, place = [np.zeros(0, np.int64)], 0
+        for p in self.cell.parameters:
+            if p.in_dim is None:
+                for part, start, stop in p.slices(self.sizes):
+                    index.append(np.arange(place, place + stop - start))
+                    place += self.vectors(part.dim) * self.lanes
+        return np.concatenate(index)
+
     # arguments -------------------------------------------------------------------------------------------------
 
     @cached_property
@@ -295,31 +328,16 @@ class Layout:
     @cached_property
     def fields(self) -> dict[str, int]:
         """The position of every argument in a thread's table of 64-bit numbers."""
-        names = [
-            "thread",
-            "threads",
-            "steps",
-            "first",
-            "step",
-            "batch",
-            "rows",
-            "total",
-            "index",
-            "counts",
-            "offsets",
-            "tables",
-            "packed",
-        ]
-        names += self.user_arrays
+        names = [*_CALL_FIELDS, *self.user_arrays]
         for s in self.cell.states:
             names += [f"stride:{s.name}", f"mask:{s.name}", f"initial:{s.name}"]
         names += [f"param:{p.name}" for p in self.cell.parameters]
         names += [*self.kept_buffers, *self.buffers]
-        names += ["block", "block_offset", "block_tables"] if self.block_arrays else []
+        names += ["block_offset", "block_tables"] if self.block_arrays else []
         if self.mode == "backward":
             names += [f"gradient:{n}" for n, _ in self.gradient_names]
             names += [f"dmatrix:{p.name}" for p in self.cell.parameters if p.in_dim]
-            names += ["block", "chunk", "packed_rows"]
+            names += ["chunk", "packed_rows"]
         return {n: i for i, n in enumerate(dict.fromkeys(names))}
 
     @cached_property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -100,6 +101,11 @@ def _aligned(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
+def block_steps(rows: int) -> int:
+    """How many steps of a thread with so many rows go through weights together."""
+    return max(1, BLOCK_ROWS // rows)
+
+
 class Blueprint:
     """The argument tables of a kernel for given rows, before the arrays are known: each entry is an address plus an
     offset. It depends on the shape of a call alone, so that a training loop makes it once.
@@ -129,9 +135,8 @@ class Blueprint:
         kept = 0
         for t, n in enumerate(map(len, rows.index)):
             self._work(t, "tables", 8 * len(layout.user_arrays) * n)
-            block = max(1, BLOCK_ROWS // n)
+            block = block_steps(n)
             if layout.block_arrays:
-                self._put(t, "block", "", block)
                 self._work(t, "block_tables", 8 * len(layout.block_arrays) * n * block)
             for name, per_row in layout.buffers.items():
                 self._work(t, name, per_row * n * (block if name.startswith("block_") else 1))
@@ -177,6 +182,7 @@ class Blueprint:
             "step": -1 if reverse else 1,
             "batch": batch,
             "rows": len(rows.index[t]),
+            "block": block_steps(len(rows.index[t])),
             "total": rows.totals[t],
             "index": address(rows.index[t]),
             "counts": address(rows.counts[t]),
@@ -188,8 +194,7 @@ class Blueprint:
     def _backward(self) -> None:
         layout, rows = self.layout, self.rows
         matrices = [p for p in layout.cell.parameters if p.in_dim]
-        places = gradient_places(layout)
-        self.matrix_bytes = sum(_numbers_in(places[p.name][1]) for p in matrices) * layout.itemsize
+        self.matrix_bytes = layout.gradient_sizes[0] * layout.itemsize
         kept_row = max(1, sum(layout.kept_buffers.values()))
         budget = max(_CHUNK_BYTES, 16 * self.matrix_bytes)  # a weight's gradient goes through memory once a chunk
         widest = max((layout.vectors(dim) for _, dim, _ in layout.outer_sources), default=0) * layout.vector_bytes
@@ -197,8 +202,7 @@ class Blueprint:
         self.sum_bytes = sum(layout.vectors(dim) for _, dim in layout.gradient_names) * layout.vector_bytes
         self.sums = self._take(self.sum_bytes * len(rows.index))
         for t, n in enumerate(map(len, rows.index)):
-            block = max(1, BLOCK_ROWS // n)
-            self._put(t, "block", "", block)
+            block = block_steps(n)
             self._put(t, "chunk", "", -(-max(1, budget // (kept_row * n)) // block) * block)
             self._work(t, "packed_rows", widest * n * block)
             place = self.sums + t * self.sum_bytes
@@ -209,42 +213,7 @@ class Blueprint:
             if t:
                 self.partials.append(start)
             for p in matrices:
-                self._put(t, f"dmatrix:{p.name}", base, start + places[p.name][0] * layout.itemsize)
-
-
-def _numbers_in(shape: Sequence[int]) -> int:
-    count = 1
-    for n in shape:
-        count *= n
-    return count
-
-
-@lru_cache(maxsize=512)
-def _places(cell: Cell, sizes: tuple[tuple[str, int], ...]) -> dict[str, tuple[int, tuple[int, ...]]]:
-    found, start = {}, 0
-    for p in sorted(cell.parameters, key=lambda p: p.in_dim is None):
-        shape = p.shape(dict(sizes))
-        found[p.name] = start, shape
-        start += _numbers_in(shape)
-    found[""] = start, ()
-    return found
-
-
-def gradient_places(layout: Layout) -> dict[str, tuple[int, tuple[int, ...]]]:
-    """Where each parameter's gradient lies in their common block, and its shape: matrices first. "" is the end."""
-    return _places(layout.cell, tuple(layout.sizes.items()))
-
-
-@lru_cache(maxsize=512)
-def _vector_lanes(cell: Cell, sizes: tuple[tuple[str, int], ...], lanes: int) -> np.ndarray:
-    """Which of the padded sums of vectors' gradients go to the block of gradients, in its order."""
-    index, place = [], 0
-    for p in cell.parameters:
-        if p.in_dim is None:
-            for _, start, stop in p.slices(dict(sizes)):
-                index.append(np.arange(place, place + stop - start))
-                place += -(-(stop - start) // lanes) * lanes
-    return np.concatenate(index) if index else np.zeros(0, np.int64)
+                self._put(t, f"dmatrix:{p.name}", base, start + layout.gradient_places[p.name][0] * layout.itemsize)
 
 
 def _blueprint(k: Kernel, rows: Rows, steps: int, batch: int, reverse: bool, lasting: bool) -> Blueprint:
@@ -424,9 +393,8 @@ def backward(
     if input_gradient:
         full = saved.lengths is None and steps and "dx" in layout.user_arrays  # then the kernel writes every row
         dx = (POOL.empty if full else POOL.zeros)(x.shape, x.dtype)
-    places = gradient_places(layout)
     make = POOL.empty if steps and batch else POOL.zeros  # the kernel clears what it adds to
-    gradients = make((places[""][0],), x.dtype)
+    gradients = make((layout.gradient_sizes[1],), x.dtype)
     if steps and batch:
         blueprint = _blueprint(k, rows, steps, batch, reverse, saved.lengths is None)
         addresses, numbers = _addresses(layout, params, x, initial, saved.histories, given)
@@ -439,7 +407,7 @@ def backward(
             addresses[f"carry:{s.name}"] = address(a)
         team.run(k, blueprint.tables(addresses, numbers))
         _collect(blueprint, gradients, work)
-    views = {p.name: _view(gradients, *places[p.name]) for p in cell.parameters}
+    views = {p.name: _view(gradients, *layout.gradient_places[p.name]) for p in cell.parameters}
     return Gradients(dx, carried, views)
 
 
@@ -459,7 +427,7 @@ def _carried(
 
 
 def _view(block: np.ndarray, start: int, shape: tuple[int, ...]) -> np.ndarray:
-    return block[start : start + _numbers_in(shape)].reshape(shape)
+    return block[start : start + math.prod(shape)].reshape(shape)
 
 
 def _collect(blueprint: Blueprint, gradients: np.ndarray, work: np.ndarray) -> None:
@@ -468,7 +436,7 @@ def _collect(blueprint: Blueprint, gradients: np.ndarray, work: np.ndarray) -> N
     matrices = gradients[: blueprint.matrix_bytes // dtype.itemsize]
     for start in blueprint.partials:
         matrices += work[start : start + blueprint.matrix_bytes].view(dtype)
-    lanes = _vector_lanes(layout.cell, tuple(layout.sizes.items()), layout.lanes)
+    lanes = layout.vector_lanes
     if len(lanes):
         threads = len(blueprint.rows.index)
         sums = work[blueprint.sums : blueprint.sums + blueprint.sum_bytes * threads].view(dtype).reshape(threads, -1)

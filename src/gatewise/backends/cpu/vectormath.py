@@ -61,24 +61,34 @@ def _expm1_reduced(f: Function, r: Any) -> Any:
     return f.fma(f.b.fmul(r, r), q, r)
 
 
-def exp(f: Function, x: Any) -> Any:
-    low, high = (-104.5, 89.5) if f.m.single else (-746.0, 710.5)
-    x = f.b.select(f.b.fcmp_ordered("<", x, f.constant(low)), f.constant(low), x)
-    x = f.b.select(f.b.fcmp_ordered(">", x, f.constant(high)), f.constant(high), x)
+def _exp_reduced(f: Function, x: Any) -> Any:
+    """exp(x) for x within about the exponents of numbers, in two factors, so that results beyond the normal numbers round
+    as they should."""
     n, r = _reduce(f, x)
     y = f.b.fadd(_expm1_reduced(f, r), f.constant(1.0))
-    half = f.b.ashr(n, f.integer(1))  # two factors, so that results beyond the normal numbers round as they should
+    half = f.b.ashr(n, f.integer(1))
     y = f.b.fmul(y, _power_of_two(f, half))
     return f.b.fmul(y, _power_of_two(f, f.b.sub(n, half)))
 
 
+def _least_exponent(f: Function) -> float:
+    """exp rounds to 0 from there on."""
+    return -104.5 if f.m.single else -746.0
+
+
+def _at_least(f: Function, x: Any, low: float) -> Any:
+    return f.b.select(f.b.fcmp_ordered("<", x, f.constant(low)), f.constant(low), x)
+
+
+def exp(f: Function, x: Any) -> Any:
+    high = 89.5 if f.m.single else 710.5
+    x = _at_least(f, x, _least_exponent(f))
+    return _exp_reduced(f, f.b.select(f.b.fcmp_ordered(">", x, f.constant(high)), f.constant(high), x))
+
+
 def _exp_of_negative(f: Function, x: Any) -> Any:
-    """exp(x) for x <= 0, zero where it would be subnormal: a step less than `exp`."""
-    low = (-126 if f.m.single else -1022) * math.log(2.0)
-    below = f.b.fcmp_ordered("<", x, f.constant(low))
-    n, r = _reduce(f, f.b.select(below, f.constant(low), x))
-    y = f.b.fmul(f.b.fadd(_expm1_reduced(f, r), f.constant(1.0)), _power_of_two(f, n))
-    return f.b.select(below, f.constant(0.0), y)
+    """exp(x) for x <= 0."""
+    return _exp_reduced(f, _at_least(f, x, _least_exponent(f)))
 
 
 def _quotient(f: Function, top: Any, bottom: Any) -> Any:
@@ -140,7 +150,7 @@ def log(f: Function, x: Any) -> Any:
 
 
 def softplus(f: Function, x: Any) -> Any:
-    e = exp(f, f.b.fneg(f.unary("fabs", x)))
+    e = _exp_of_negative(f, f.b.fneg(f.unary("fabs", x)))
     tail = _log1p_by_atanh(f, e, f.b.fadd(e, f.constant(2.0)), 8 if f.m.single else 17)
     return f.b.fadd(f.maximum(x, f.constant(0.0)), tail)
 
