@@ -20,27 +20,17 @@ def sigmoid(a):
     return 1 / (1 + np.exp(-a))
 
 
-def test_cifg_without_peepholes_is_the_coupled_lstm():
-    cifg = cells.get("cifg_lstm")
-    params, _ = parameters(cifg)
-    for gate in "fo":
+@pytest.mark.parametrize(("name", "gates", "plain"), [("cifg_lstm", "fo", "coupled_lstm"), ("peephole_lstm", "ifo", "lstm")])
+def test_without_its_peepholes_a_cell_is_the_plain_one(name, gates, plain):
+    """CIFG is then the coupled LSTM, and Greff's variant NP the LSTM."""
+    cell = cells.get(name)
+    params, _ = parameters(cell)
+    for gate in gates:
         params[f"peephole_{gate}"][:] = 0
     x = RNG.standard_normal((6, 3, 4))
-    coupled = {n: params[n] for n in ("weight_ih", "weight_hh", "bias")}
-    assert [p.name for p in cells.get("coupled_lstm").parameters[0].parts] == [p.name for p in cifg.parameters[0].parts]
-    np.testing.assert_allclose(
-        run_layer(cells.get("coupled_lstm"), coupled, x)[0], run_layer(cifg, params, x)[0], atol=1e-12
-    )
-
-
-def test_greffs_np_variant_is_the_lstm():
-    peephole = cells.get("peephole_lstm")
-    params, _ = parameters(peephole)
-    for gate in "ifo":
-        params[f"peephole_{gate}"][:] = 0
-    x = RNG.standard_normal((6, 3, 4))
-    plain = {n: params[n] for n in ("weight_ih", "weight_hh", "bias")}
-    np.testing.assert_allclose(run_layer(cells.get("lstm"), plain, x)[0], run_layer(peephole, params, x)[0], atol=1e-12)
+    shared = {n: params[n] for n in ("weight_ih", "weight_hh", "bias")}
+    assert [p.name for p in cells.get(plain).parameters[0].parts] == [p.name for p in cell.parameters[0].parts]
+    np.testing.assert_allclose(run_layer(cells.get(plain), shared, x)[0], run_layer(cell, params, x)[0], atol=1e-12)
 
 
 def test_min_grus_parallel_form_equals_its_loop():
@@ -129,16 +119,44 @@ def test_the_mass_conserving_lstm_loses_nothing():
     np.testing.assert_allclose(stored.sum(1) + y.sum((0, 2)), start.sum(1) + x.sum((0, 2)), rtol=1e-12)
 
 
+def test_the_mass_conserving_lstm_with_inputs_that_are_no_mass():
+    """arXiv 2101.05186, equations 2 to 7: mass is the first two inputs' alone, and the gates read the other two."""
+    cell = cells.get("mass_conserving_lstm", mass_inputs=2)
+    params, parts = parameters(cell)
+    assert params["is_mass"].tolist() == [1, 1, 0, 0]
+    x = RNG.standard_normal((40, 3, 4))
+    x[:, :, :2] = np.abs(x[:, :, :2])
+    start = np.abs(RNG.standard_normal((3, 8)))
+    y, (_, stored) = run_layer(cell, params, x, (np.zeros((3, 8)), start))
+    c, out = start, []
+    for mass, a in zip(x[:, :, :2], x[:, :, 2:], strict=True):
+        spread = c / c.sum(1, keepdims=True)
+        i, o = (
+            np.concatenate([a, spread], 1) @ np.hstack([parts[f"weight_i.{n}"][:, 2:], parts[f"weight_i_1.{n}"]]).T
+            + parts[f"bias.{n}"]
+            for n in "io"
+        )
+        i = np.exp(i) / np.exp(i).sum(1, keepdims=True)
+        total = c @ params["weight_from_c_r"].T + i * mass.sum(1, keepdims=True)
+        out.append(sigmoid(o) * total)
+        c = total - out[-1]
+    np.testing.assert_allclose(y, out, rtol=1e-10)
+    np.testing.assert_allclose(stored.sum(1) + y.sum((0, 2)), start.sum(1) + x[:, :, :2].sum((0, 2)), rtol=1e-12)
+
+
 def test_the_antisymmetric_network_neither_explodes_nor_vanishes():
     """arXiv 1902.09689: the Jacobian's eigenvalues lie on the imaginary axis, so that without damping a small state keeps
-    its size for many steps; an unconstrained matrix of the same entries changes it by orders of magnitude."""
+    its size for many steps: a step of length epsilon lengthens it at most by sqrt(1 + (epsilon lambda)^2)."""
     cell = cells.get("antisymmetric_rnn", epsilon=0.01, gamma=0.0)
     params, _ = parameters(cell, scale=1.0)
     params["bias"][:] = 0
     start = RNG.standard_normal((1, 8)) * 1e-6
     y, _ = run_layer(cell, params, np.zeros((1000, 1, 4)), (start,))
     norms = np.linalg.norm(y[:, 0], axis=1) / np.linalg.norm(start)
-    assert norms.min() > 0.9 and norms.max() < 2.5
+    matrix = params[next(p.name for p in cell.parameters if p.constraint)]
+    growth = (1 + (0.01 * np.linalg.norm(matrix, 2)) ** 2) ** 500
+    assert 1 < growth < 20  # an unconstrained matrix of such entries changes it by many orders of magnitude
+    assert norms.min() > 1 - 1e-6 and norms.max() < growth * (1 + 1e-6)
 
 
 def test_ind_rnns_weights_stay_below_the_bound_of_the_paper():

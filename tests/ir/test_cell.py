@@ -78,6 +78,11 @@ def test_mistakes_are_errors_that_name_the_place_and_the_remedy():
     def number_as_source(x, h):
         return tanh(linear("a", x, h.apply("sum", h)))
 
+    @cell
+    def two_computed_sources(x, h):
+        return tanh(linear("a", 2.0 * x, 3.0 * h) + linear("b", tanh(x)))
+
+    assert [p.name for p in two_computed_sources().parameters] == ["weight_a", "weight_a_1", "bias", "weight_b"]
     refused(missing_state, "must return one value for each of its states.*return h, c")
     refused(used_twice, r"line \d+ of .*test_cell.py: the name 'a' is used twice")
     refused(branches, r"line \d+ of .*where\(mask, a, b\)")

@@ -9,7 +9,7 @@ from gatewise.ir.constraints import CONSTRAINTS, constrain, trained_shape
 from gatewise.nn import Recurrent
 
 ARGUMENT = {"block_diagonal": "(2)", "low_rank": "(2)", "bounded": "(0.7)"}
-RULES = [name + ARGUMENT.get(name, "") for name in CONSTRAINTS]
+RULES = [name + ARGUMENT.get(name, "") for name in CONSTRAINTS if name != "leading"]  # which trains nothing
 
 
 def pair(rule, shape=(6, 6)):
@@ -39,6 +39,9 @@ def test_what_each_promises():
     assert np.linalg.matrix_rank(pair("low_rank(2)", (6, 5))[1]) == 2
     trained, value = pair("bounded(0.7)", (40,))
     np.testing.assert_array_equal(value, np.clip(trained, -0.7, 0.7))
+    trained, value = pair("leading(2)", (5,))
+    assert trained.shape == (0,)
+    assert value.tolist() == constrain("leading(2)", torch.tensor(trained), (5,)).tolist() == [1, 1, 0, 0, 0]
 
 
 def test_past_a_bound_the_gradient_passes_only_back():
@@ -104,6 +107,12 @@ def test_mistakes_name_the_cell_and_the_remedy():
         vector().shapes({"input_size": 2, "hidden_size": 3})
     with pytest.raises(CellError, match="'slstm': a matrix of 5 by 5 cannot be cut into 2 equal blocks"):
         Recurrent(cells.get("slstm", heads=2), 3, 5)
+    with pytest.raises(CellError, match="cannot be cut into 2.5 equal blocks"):
+        Recurrent(cells.get("slstm", heads=2.5), 3, 5)
+    with pytest.raises(CellError, match="'fast_grnn': low_rank needs the rank, a whole number"):
+        Recurrent(cells.get("fast_grnn", rank=2.7), 3, 5)
+    with pytest.raises(CellError, match="'mass_conserving_lstm': leading.4. needs a whole number from 1 to the 3 units"):
+        Recurrent(cells.get("mass_conserving_lstm", mass_inputs=4), 3, 5)
     with pytest.raises(CellError, match="an antisymmetric matrix is square, this one is 4 by 3"):
 
         @cell

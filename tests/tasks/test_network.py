@@ -71,6 +71,7 @@ def test_a_model_trained_with_every_regulariser_runs_without_torch_as_in_torch(c
         hidden_size=16,
         num_layers=2,
         dropout=0.2,
+        input_dropout=0.1,
         variational_dropout=True,
         weight_dropout=0.3,
         zoneout=0.25,

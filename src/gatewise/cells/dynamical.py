@@ -31,6 +31,8 @@ def lem(x, h, z, dt=1.0):
 @cell(paper="Zilly et al., Recurrent highway networks, arXiv 1607.03474, coupled gates")
 def rhn(x, h, depth=3):
     """Recurrent highway network: `depth` micro-steps of highway layers within each step; the input enters the first."""
+    if depth < 1:
+        raise ValueError(f"depth must be 1 or more, got {depth!r}")
     state = h
     for k in range(depth):
         sources = (x, state) if k == 0 else (state,)

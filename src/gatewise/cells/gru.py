@@ -61,9 +61,10 @@ def mgu(x, h):
     return (1.0 - f) * h + f * n
 
 
-@cell(paper="Ravanelli et al., Light gated recurrent units for speech recognition, arXiv 1803.10225, without batch norm")
+@cell(paper="Ravanelli et al., Light gated recurrent units for speech recognition, arXiv 1803.10225")
 def li_gru(x, h):
-    """Light GRU: no reset gate, a rectified candidate."""
+    """Light GRU: no reset gate, a rectified candidate. The paper also normalises the input's products:
+    `Recurrent("li_gru", ..., batch_norm=True)`."""
     z = gate("z", sigmoid, x, h)
     n = gate("n", relu, x, h)
     return z * h + (1.0 - z) * n

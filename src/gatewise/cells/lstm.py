@@ -256,16 +256,21 @@ def slstm(x, h, c, n, m, heads=1, forget_bias=1.0):
 
 
 @cell(paper="Hoedt et al., MC-LSTM: mass-conserving LSTM, arXiv 2101.05186")
-def mass_conserving_lstm(x, h, c):
+def mass_conserving_lstm(x, h, c, mass_inputs=None):
     """Long short-term memory that loses nothing: c holds mass, h is what flows out.
 
     The inputs, all at least 0, are the mass that enters; a softmax shares it out among the cells, a column-stochastic
     matrix moves what is stored, and what the output gate lets go leaves the cells. The gates read the inputs and how the
-    mass is spread, not how much there is.
+    mass is spread, not how much there is. With mass_inputs=k only the first k inputs are mass, and the gates read the
+    others, of any sign, instead.
     """
+    mass, read = x, x
+    if mass_inputs is not None:
+        mass = parameter("is_mass", size="input_size", constraint=f"leading({mass_inputs})") * x
+        read = x - mass
     stored = sum_units(abs(c))
     spread = c / where(stored > 0.0, stored, 1.0)
-    i = named("i", softmax(linear("i", x, spread)))
-    o = gate("o", sigmoid, x, spread)
-    total = linear("r", c, bias=False, constraint="column_stochastic") + i * sum_units(x)
+    i = named("i", softmax(linear("i", read, spread)))
+    o = gate("o", sigmoid, read, spread)
+    total = linear("r", c, bias=False, constraint="column_stochastic") + i * sum_units(mass)
     return o * total, (1.0 - o) * total

@@ -40,10 +40,9 @@ def _column_stochastic(xp, a, shape, number):
 
 
 def _blocks(shape: Shape, number: float) -> Shape:
-    blocks = int(number)
-    if blocks < 1 or shape[0] % blocks or shape[1] % blocks:
-        raise GraphError(f"a matrix of {shape[0]} by {shape[1]} cannot be cut into {blocks} equal blocks")
-    return shape[0], shape[1] // blocks
+    if number < 1 or number != int(number) or shape[0] % number or shape[1] % number:
+        raise GraphError(f"a matrix of {shape[0]} by {shape[1]} cannot be cut into {number:g} equal blocks")
+    return shape[0], shape[1] // int(number)
 
 
 def _block_diagonal(xp, a, shape, number):
@@ -56,8 +55,8 @@ def _block_diagonal(xp, a, shape, number):
 
 
 def _rank(shape: Shape, number: float) -> Shape:
-    if number < 1:
-        raise GraphError("low_rank needs the rank, as in low_rank(8)")
+    if number < 1 or number != int(number):
+        raise GraphError("low_rank needs the rank, a whole number, as in low_rank(8)")
     return shape[0] + shape[1], int(number)
 
 
@@ -71,6 +70,18 @@ def _bound(shape: Shape, number: float) -> Shape:
     return shape
 
 
+def _leading(xp, a, shape, number):
+    ones = xp.zeros(shape, a)
+    ones[: int(number)] = 1.0
+    return ones
+
+
+def _nothing(shape: Shape, number: float) -> Shape:
+    if number != int(number) or not 1 <= number <= shape[0]:
+        raise GraphError(f"leading({number:g}) needs a whole number from 1 to the {shape[0]} units that there are")
+    return (0,)
+
+
 CONSTRAINTS: dict[str, Constraint] = {
     "antisymmetric": Constraint(lambda xp, a, shape, _: a - a.T, _square),  # eigenvalues on the imaginary axis
     "column_stochastic": Constraint(_column_stochastic),
@@ -78,6 +89,9 @@ CONSTRAINTS: dict[str, Constraint] = {
     "low_rank": Constraint(lambda xp, a, shape, _: xp.matmul(a[: shape[0]], a[shape[0] :].T), _rank),
     # cut at the bound; the gradient ends there where it points outwards, as when weights are clipped after each update
     "bounded": Constraint(_bounded, _bound, matrix=False),
+    "leading": Constraint(
+        _leading, _nothing, matrix=False
+    ),  # 1 for so many first units, 0 for the others: nothing is trained
 }
 
 

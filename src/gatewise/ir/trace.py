@@ -156,7 +156,12 @@ class _Tracer:
 
     def source(self, name: str, symbol: Symbol) -> str:
         """The parameter that holds the matrices applied to this source: one a source, its gates stacked."""
-        return self.sources.setdefault(symbol.index, f"weight_{name}")
+        if symbol.index not in self.sources:
+            taken, k = set(self.sources.values()), 0
+            while (held := f"weight_{name}" + (f"_{k}" if k else "")) in taken:
+                k += 1
+            self.sources[symbol.index] = held
+        return self.sources[symbol.index]
 
 
 def _tracer() -> _Tracer:

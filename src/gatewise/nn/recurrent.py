@@ -18,6 +18,7 @@ from ..errors import GatewiseError
 from ..ir.cell import HIDDEN, INPUT, Cell
 from ..ir.trace import Recipe
 from ..ir.transform import zoneout
+from .normalise import InputNorm, input_matrices
 from .regularise import drop, zoneout_masks
 from .standard import run_fused, standard_of
 
@@ -44,6 +45,8 @@ class Recurrent(nn.Module):
             (DropConnect; Merity, Keskar & Socher, arXiv 1708.02182).
         zoneout: probability that a unit of a state keeps its old value for a step; after training its expectation is
             used (Krueger et al., arXiv 1606.01305).
+        batch_norm: batch normalisation of what the matrices make of every layer's input, as in Li-GRU's paper; see
+            `gatewise.nn.normalise`. Averages over steps and sequences in training, moving averages in evaluation.
         checkpoint_steps: keep the states of one step in so many for backward, and compute the steps between again from
             there: less memory for about a third more time (Chen et al., arXiv 1604.06174). None keeps all.
         initialisers: how parameters start, by parameter ("weight_hh") or part ("bias.f"), in place of the cell's own
@@ -82,6 +85,7 @@ class Recurrent(nn.Module):
         variational: bool = False,
         weight_dropout: float = 0.0,
         zoneout: float = 0.0,
+        batch_norm: bool = False,
         checkpoint_steps: int | None = None,
         **sizes: int,
     ):
@@ -104,7 +108,7 @@ class Recurrent(nn.Module):
             warnings.warn("dropout acts between layers and has no effect with num_layers=1", stacklevel=2)
         self.cell = cells.get(cell)
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
-        self.bias, self.batch_first, self.bidirectional = bias, batch_first, bidirectional
+        self.bias, self.batch_first, self.bidirectional, self.batch_norm = bias, batch_first, bidirectional, batch_norm
         self.checkpoint_steps = checkpoint_steps
         self.sizes = {HIDDEN: hidden_size, **sizes}
         self.initialisers = dict(initialisers or {})
@@ -151,6 +155,10 @@ class Recurrent(nn.Module):
                 if self.bias or not p.is_bias:
                     shape = p.trained_shape(self.layer_sizes(layer))
                     self.register_parameter(p.name + ending, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
+            if self.batch_norm:
+                sizes = self.layer_sizes(layer)
+                rows = sum(self.cell.parameters[k].shape(sizes)[0] for k in input_matrices(self.cell))
+                self.add_module("norm" + ending, InputNorm(sizes[INPUT], rows, device=device, dtype=dtype))
 
     def reset_parameters(self) -> None:
         """Start every parameter anew, each part by the initialiser that the cell names."""
@@ -160,11 +168,12 @@ class Recurrent(nn.Module):
                 if self.bias or not p.is_bias:
                     value = getattr(self, p.name + ending)
                     with torch.no_grad():
-                        whole = [(p.parts[0], 0, len(value))]  # a constrained parameter has one part
-                        for part, start, stop in whole if p.constraint else p.slices(sizes):
+                        for part, start, stop in p.trained_slices(sizes):
                             own = self.initialisers.get(p.name, part.init)
                             rule = self.initialisers.get(f"{p.name}.{part.name}", own)
                             initialise(rule, value[start:stop], self.hidden_size)
+            if self.batch_norm:
+                self._norm(ending).reset_parameters()
 
     def cell_parameters(self, layer: int, ending: str) -> list[Tensor]:
         """The parameters of one layer and direction as the equations use them, in the cell's order."""
@@ -251,7 +260,8 @@ class Recurrent(nn.Module):
             states = [_narrow(value[n], sizes[s.dim]) for s, value in zip(self.cell.states, initial, strict=True)]
             params = self._dropped_weights(self.cell_parameters(layer, ending))
             cell, given = self._zoned(x, sizes)
-            y, final = self._run_segments(cell, x, states, params, lengths, reverse, given)
+            read, params = self._normalised(x, params, lengths, ending)
+            y, final = self._run_segments(cell, read, states, params, lengths, reverse, given)
             outputs.append(y)
             finals.append(final)
         y = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
@@ -283,6 +293,21 @@ class Recurrent(nn.Module):
             for p, value in zip(self.cell.parameters, params, strict=True)
         ]
 
+    def _norm(self, ending: str) -> InputNorm:
+        norm = self.get_submodule("norm" + ending)
+        assert isinstance(norm, InputNorm)
+        return norm
+
+    def _normalised(
+        self, x: Tensor, params: list[Tensor], lengths: Tensor | None, ending: str
+    ) -> tuple[Tensor, list[Tensor]]:
+        if not self.batch_norm:
+            return x, params
+        places = input_matrices(self.cell)
+        x, scaled = self._norm(ending)(x, [params[k] for k in places], lengths)
+        scaled = dict(zip(places, scaled, strict=True))
+        return x, [scaled.get(k, value) for k, value in enumerate(params)]
+
     def _zoned(self, x: Tensor, sizes: Mapping[str, int]) -> tuple[Cell, list[Tensor]]:
         """The cell to run, and what it is given at every step: masks where zoneout is on in training."""
         if not self.zoneout:
@@ -307,15 +332,10 @@ class Recurrent(nn.Module):
 
     def extra_repr(self) -> str:
         shown = [repr(self.cell.name), str(self.input_size), str(self.hidden_size)]
-        defaults = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
-        defaults |= {
-            "input_dropout": 0.0,
-            "output_dropout": 0.0,
-            "variational": False,
-            "weight_dropout": 0.0,
-            "zoneout": 0.0,
-        }
-        defaults |= {"checkpoint_steps": None}
+        defaults = {"num_layers": 1, "bias": True, "batch_first": False, "bidirectional": False, "variational": False}
+        defaults["batch_norm"] = False
+        defaults |= dict.fromkeys(("dropout", "input_dropout", "output_dropout", "weight_dropout", "zoneout"), 0.0)
+        defaults["checkpoint_steps"] = None
         shown += [f"{n}={getattr(self, n)}" for n, d in defaults.items() if getattr(self, n) != d]
         shown += [f"{n}={v}" for n, v in self.sizes.items() if n != HIDDEN]
         return ", ".join(shown)

@@ -48,6 +48,8 @@ class LanguageModel(Estimator):
         Further sizes that some cells have, such as proj_size=64.
     dropout
         Share of each layer's output that is dropped while training, from 0 to below 1.
+    input_dropout
+        Share of the cell's inputs, of the embedding or the one-hot vectors, that is dropped while training.
     variational_dropout
         Whether dropout uses one mask for all steps of a window (Gal & Ghahramani, arXiv 1512.05287).
     weight_dropout
@@ -132,6 +134,7 @@ class LanguageModel(Estimator):
         num_layers: int = 1,
         cell_sizes: Mapping[str, int] | None = None,
         dropout: float = 0.0,
+        input_dropout: float = 0.0,
         variational_dropout: bool = False,
         weight_dropout: float = 0.0,
         zoneout: float = 0.0,
@@ -164,6 +167,7 @@ class LanguageModel(Estimator):
         self.num_layers = num_layers
         self.cell_sizes = cell_sizes
         self.dropout = dropout
+        self.input_dropout = input_dropout
         self.variational_dropout = variational_dropout
         self.weight_dropout = weight_dropout
         self.zoneout = zoneout
@@ -381,7 +385,7 @@ class LanguageModel(Estimator):
             check_number(name, getattr(self, name), 1, whole=True, optional=True)
         for name in ("max_seconds", "clip_norm", "clip_value"):
             check_number(name, getattr(self, name), 0, above=True, optional=True)
-        for name in ("dropout", "weight_dropout", "zoneout", "warmup", "validation_fraction"):
+        for name in ("dropout", "input_dropout", "weight_dropout", "zoneout", "warmup", "validation_fraction"):
             check_number(name, getattr(self, name), 0, below=1)
         for name in ("level", "device", "precision"):
             check_choice(name, getattr(self, name), get_args(get_type_hints(type(self).__init__)[name]))

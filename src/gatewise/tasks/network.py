@@ -65,6 +65,7 @@ class Regularisation:
     """
 
     dropout: float = 0.0
+    input_dropout: float = 0.0
     variational_dropout: bool = False
     weight_dropout: float = 0.0
     activation_penalty: float = 0.0
@@ -91,6 +92,7 @@ class Network(nn.Module):
             stack.hidden_size,
             num_layers=stack.num_layers,
             dropout=r.dropout if stack.num_layers > 1 else 0.0,
+            input_dropout=r.input_dropout,
             variational=r.variational_dropout,
             weight_dropout=r.weight_dropout,
             zoneout=stack.zoneout,
