@@ -21,7 +21,14 @@ FORMAT = 1
 
 
 class CellError(GatewiseError):
-    """A cell breaks a rule of the language: the message names the cell, the place and the remedy."""
+    """A cell breaks a rule of the language: the message names the cell, the place and the remedy.
+
+    about: the parameter and part that it is about, if it is about one.
+    """
+
+    def __init__(self, message: str, about: tuple[str, str] | None = None):
+        super().__init__(message)
+        self.about = about
 
 
 @dataclass(frozen=True)
@@ -148,11 +155,12 @@ class Cell:
             if node.op in ("cotangent", "matmul_t"):
                 raise CellError(f"cell {self.name!r}: {node.op} belongs to a backward record, not to a cell")
         graded = {(g.parameter, g.part) for g in (*self.backward.outers, *self.backward.vectors)}
-        idle = [f"{p.name}.{q.name}" for p in self.parameters for q in p.parts if (p.name, q.name) not in graded]
+        idle = [(p.name, q.name) for p in self.parameters for q in p.parts if (p.name, q.name) not in graded]
         if idle:
             raise CellError(
-                f"cell {self.name!r}: no gradient reaches parameter {', '.join(idle)}; "
-                "use it in what the function returns, or leave it out"
+                f"cell {self.name!r}: no gradient reaches parameter {', '.join(map('.'.join, idle))}; "
+                "use it in what the function returns, or leave it out",
+                idle[0],
             )
 
     @property

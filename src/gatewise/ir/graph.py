@@ -65,7 +65,10 @@ def elementwise_dim(dims: Iterable[str], what: str) -> str:
     """The dim of an elementwise result: the one dim that is not "1"; an error if there are two."""
     wide = sorted({d for d in dims if d != SCALAR})
     if len(wide) > 1:
-        raise GraphError(f"{what} combines values of different sizes: {' and '.join(wide)}")
+        raise GraphError(
+            f"{what} combines values of different sizes: {' and '.join(wide)}; a linear map brings one to another size: "
+            'linear(..., size="...")'
+        )
     return wide[0] if wide else SCALAR
 
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .cell import HIDDEN, INPUT, Cell, CellError, Parameter, Part, State
-from .graph import Builder, Graph, GraphError, Symbol, pruned
+from .graph import Builder, Graph, GraphError, Node, Symbol, pruned
 
 _active = threading.local()
 
@@ -77,6 +77,7 @@ class _Tracer:
         self.constraints: dict[str, str] = {}
         self.delays: list[tuple[State, Symbol]] = []  # states that the cell did not write down: what they become
         self.sources: dict[int, str] = {}
+        self.lines: dict[tuple[str, str], str] = {}  # where each part of a parameter was declared
 
     def trace(self, hyper: dict[str, Any]) -> Cell:
         recipe = self.recipe
@@ -103,8 +104,8 @@ class _Tracer:
         if len(news) != len(states) or not all(isinstance(n, Symbol) for n in news):
             expected = ", ".join(s.name for s in states)
             raise CellError(
-                f"cell {recipe.__name__!r} must return one value for each of its states, in their order: "
-                f"return {expected}; it returned {len(news)} of {len(states)}"
+                f"cell {recipe.__name__!r}, {self.line()}: it must return one value for each of its states, in their "
+                f"order: return {expected}; it returned {len(news)} of {len(states)}"
             )
         given = [x.index, *(old.index for old in olds)]
         states += tuple(state for state, _ in self.delays)
@@ -114,6 +115,17 @@ class _Tracer:
             self.named.setdefault(state.name, new.index)
         roots = [n.index for n in news] + list(self.named.values())
         nodes, place = pruned(self.builder.nodes, roots + given)
+        try:
+            return self.record(states, nodes, place, news, hyper)
+        except CellError as e:
+            where = self.lines[e.about] if e.about else self.line()
+            message = str(e).removeprefix(f"cell {recipe.__name__!r}: ")
+            raise CellError(f"cell {recipe.__name__!r}, {where}: {message}", e.about) from None
+
+    def record(
+        self, states: tuple[State, ...], nodes: tuple[Node, ...], place: Mapping[int, int], news: list[Symbol], hyper: dict
+    ) -> Cell:
+        recipe = self.recipe
         return Cell(
             name=recipe.__name__,
             states=states,
@@ -129,14 +141,18 @@ class _Tracer:
         )
 
     def line(self) -> str:
-        """Where in the cell's own function the mistake stands."""
+        """Where in the cell's own function the mistake stands, or what runs now; else where the function begins."""
         code = self.recipe.function.__code__
-        traceback = sys.exc_info()[2]
+        traceback, frame, line = sys.exc_info()[2], sys._getframe(), code.co_firstlineno
         while traceback is not None:
             if traceback.tb_frame.f_code is code:
-                return f"line {traceback.tb_lineno} of {code.co_filename}"
+                line = traceback.tb_lineno
             traceback = traceback.tb_next
-        return f"line {code.co_firstlineno} of {code.co_filename}"
+        while frame is not None:
+            if frame.f_code is code:
+                line = frame.f_lineno
+            frame = frame.f_back
+        return f"line {line} of {code.co_filename}"
 
     def name(self, name: str, symbol: Symbol) -> Symbol:
         if name in self.named:
@@ -151,6 +167,7 @@ class _Tracer:
         if any(p.name == part.name for p in parts):
             raise GraphError(f"the name {part.name!r} is used twice for {parameter}; give each its own name")
         self.in_dims[parameter] = in_dim
+        self.lines[parameter, part.name] = self.line()
         parts.append(part)
         return parameter, part.name
 
