@@ -109,14 +109,22 @@ def interpreted(case: Case) -> Outcome:
     return _outcome(case, tape.y, tape.finals, g)
 
 
-def compiled(case: Case, lanes: int | None = None, threads: int = 1) -> Outcome:
-    """The same by the compiled kernels, at a vector width and with a number of threads."""
+def compiled(case: Case, lanes: int | None = None, threads: int = 1, division: tuple[int, int] | None = None) -> Outcome:
+    """The same by the compiled kernels, at a vector width and with a number of threads, or a division of the work into
+    groups of rows and threads that share a group's units."""
     from .backends.cpu import runner
 
     c = case
-    result = runner.forward(c.cell, c.params, c.x, c.states, c.sizes, c.lengths, c.reverse, True, (), threads, lanes)
+    result, plain = (
+        runner.forward(
+            *(c.cell, c.params, c.x, c.states, c.sizes, c.lengths, c.reverse, save),
+            threads=threads,
+            lanes=lanes,
+            division=division,
+        )
+        for save in (True, False)
+    )
     assert result.saved is not None
-    plain = runner.forward(c.cell, c.params, c.x, c.states, c.sizes, c.lengths, c.reverse, False, (), threads, lanes)
     names = ["y", *(f"final {s.name}" for s in c.cell.states)]
     saving, not_saving = (dict(zip(names, (r.y, *r.finals), strict=True)) for r in (result, plain))
     compare(case, not_saving, saving, TOLERANCE[c.x.dtype.name])

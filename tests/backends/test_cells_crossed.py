@@ -22,6 +22,7 @@ def widths():
 
 
 POSITIVE = {"slstm": ("n",)}  # it is divided by
+AMPLIFIES = {("multiplicative_lstm", "float32")}  # its products of products; the interpreter's errors are as large
 SHAPES = [  # steps, batch, input, hidden: a step alone, tails of every kind, more rows than a tile, more than a panel
     (1, 2, 1, 3),
     (2, 7, 5, 16),
@@ -48,8 +49,8 @@ def test_kernels_agree_with_the_interpreter(name, dtype):
             )
             expected, narrow = checks.interpreted(case), case.astype(dtype)
             bound = checks.TOLERANCE[dtype]
-            if dtype == "float32":  # a cell that multiplies rounding errors does so in the interpreter too
-                bound = max(bound, 2 * max(checks.errors(checks.interpreted(narrow), expected).values()))
+            if (name, dtype) in AMPLIFIES:
+                bound = max(bound, 3 * max(checks.errors(checks.interpreted(narrow), expected).values()))
             checks.compare(case, checks.compiled(narrow, threads=2), expected, bound)
 
 

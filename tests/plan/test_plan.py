@@ -32,16 +32,19 @@ def test_gradients_take_the_slots_of_what_they_came_from():
 
 
 def test_a_product_of_a_computed_value_makes_a_second_stage():
-    assert [g.level for g in plan(cells.get("gru")).infer.groups] == [0]
-    assert [g.level for g in plan(cells.get("gru_v1")).infer.groups] == [0, 1]
-    second = plan(cells.get("gru_v1")).infer.groups[1]
-    assert [m.matrix for a in second.accumulators for m in a.products] == [("weight_ih", "n"), ("weight_n", "n")]
+    def steps(name):
+        return [g for g in plan(cells.get(name)).infer.groups if g.when == "step"]
+
+    assert [g.level for g in steps("gru")] == [0]
+    assert [g.level for g in steps("gru_v1")] == [0, 1]
+    assert [m.matrix for a in steps("gru_v1")[1].accumulators for m in a.products] == [("weight_n", "n")]
 
 
 def test_state_sizes_make_groups_of_their_own():
-    assert [(g.level, g.dim) for g in plan(cells.get("projected_lstm")).infer.groups] == [
-        (0, "hidden_size"),
-        (1, "proj_size"),
+    assert [(g.when, g.level, g.dim) for g in plan(cells.get("projected_lstm")).infer.groups] == [
+        ("ahead", 0, "hidden_size"),
+        ("step", 0, "hidden_size"),
+        ("step", 1, "proj_size"),
     ]
 
 
@@ -126,7 +129,13 @@ def test_cells_without_a_map_over_a_state_have_no_product_in_their_steps(name):
     for schedule in (found.infer, found.save):
         assert not any(g.accumulators for g in schedule.groups if g.when == "step")
         assert any(g.accumulators for g in schedule.groups if g.when == "ahead")
-    assert not any(g.accumulators for g in plan(cells.get("lstm")).infer.groups if g.when == "ahead")
+
+
+def test_only_products_of_states_are_left_to_the_steps():
+    for schedule in (plan(cells.get("lstm")).infer, plan(cells.get("lstm")).save):
+        for when, op in (("ahead", "input"), ("step", "state")):
+            products = [p for g in schedule.groups if g.when == when for a in g.accumulators for p in a.products]
+            assert [schedule.graph.nodes[p.source].op for p in products] == [op] * 4
 
 
 def test_the_gradient_of_the_input_waits_for_a_block_of_steps():

@@ -1,12 +1,18 @@
 """What must hold for any cell's kernels, to the bit where bits are promised."""
 
+import math
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatewise import cells, checks
-from gatewise.backends.cpu import runner
+from gatewise.backends.cpu import runner, team
 
 NAMES = ["lstm", "gru_v1", "projected_lstm", "layer_norm_lstm"]
 
@@ -52,6 +58,93 @@ def test_values_do_not_depend_on_threads_or_on_the_rest_of_the_batch(name, steps
     np.testing.assert_array_equal(mixed.y, alone.y[:, order])
     one = run(rows(case, order[:1]))
     np.testing.assert_array_equal(one.y[:, 0], alone.y[:, order[0]])
+
+
+DIVISIONS = [(1, 2), (1, 3), (2, 2), (1, 4)]
+
+
+@pytest.fixture
+def four_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    "name", ["lstm", "gru_v1", "projected_lstm", "rnn", "qrnn", "rhn", "slstm", "mogrifier_lstm", "lem"]
+)
+@pytest.mark.parametrize("ragged", [False, True])
+def test_threads_that_share_rows_find_what_one_finds_alone(name, ragged, four_threads):
+    """Values to the bit; gradients of weights are added up in another order. Also the second time, which runs anew."""
+    for reverse in (False, True):
+        case = checks.random_case(cells.get(name), 5, 9, 6, 150, ragged, reverse, seed=2, proj_size=70).astype("float32")
+        alone = checks.compiled(case)
+        for division in DIVISIONS:
+            assert team.meets(math.prod(division))
+            got = checks.compiled(case, division=division)
+            for key in alone:
+                if key == "y" or key.startswith("final"):
+                    np.testing.assert_array_equal(got[key], alone[key], err_msg=key)
+            checks.compare(case, got, alone, checks.TOLERANCE["float32"])
+            again = checks.compiled(case, division=division)
+            for key, value in got.items():
+                np.testing.assert_array_equal(again[key], value, err_msg=key)
+
+
+def test_how_the_work_is_divided(four_threads):
+    def division(name, batch, units, threads):
+        sizes = {"input_size": units, "hidden_size": units}
+        return runner.split(runner.kernel(cells.get(name), sizes, "float32", "infer").layout, batch, threads)
+
+    assert division("lstm", 1, 256, 2) == (1, 2)  # two threads for one row
+    assert division("lstm", 1, 256, 4) == (1, 4)
+    assert division("lstm", 32, 64, 4) == (4, 1)  # few weights, many rows
+    assert division("lstm", 2, 16, 4) == (2, 1)  # too few weights to share
+    assert division("layer_norm_lstm", 1, 256, 4) == (1, 1)  # its sums over units are one thread's work
+    assert division("lstm", 1, 256, 8) == (1, 1)  # torch has but four threads
+
+
+def test_threads_that_cannot_meet_do_not_wait(four_threads):
+    """Inside of a parallel region of OpenMP, and with fewer threads than forward had."""
+    case = checks.random_case(cells.get("lstm"), 3, 4, 6, 150).astype("float32")
+    c = case
+    expected = checks.compiled(case)
+    saved = runner.forward(c.cell, c.params, c.x, c.states, c.sizes, save=True, division=(1, 4)).saved
+    torch.set_num_threads(2)
+    for _ in range(2):
+        g = runner.backward(c.cell, c.params, c.x, c.states, c.sizes, saved, c.dy, c.dfinals)
+        np.testing.assert_allclose(g.x, expected["d x"], atol=1e-5)
+
+
+@pytest.mark.parametrize("environment", [{"GATEWISE_THREADS": "4"}, {"OMP_THREAD_LIMIT": "2"}, {"OMP_DYNAMIC": "true"}])
+def test_teams_of_other_kinds(environment):
+    """Without torch, in a pool of our own, from several threads at once; with an OpenMP library that may give less."""
+    script = """
+import os, sys, threading
+import numpy as np
+if "GATEWISE_THREADS" not in os.environ:
+    import torch
+    torch.set_num_threads(4)
+from gatewise import cells, checks
+from gatewise.backends.cpu import team
+case = checks.random_case(cells.get("gru_v1"), 5, 3, 6, 150).astype("float32")
+alone = checks.compiled(case)
+assert team.meets(4) == ("GATEWISE_THREADS" in os.environ)
+found = []
+def run():
+    for _ in range(5):
+        found.append(checks.compiled(case, division=(1, 4)))
+threads = [threading.Thread(target=run) for _ in range(3)]
+[t.start() for t in threads]
+[t.join() for t in threads]
+assert len(found) == 15
+for got in found:
+    np.testing.assert_array_equal(got["y"], alone["y"])
+    checks.compare(case, got, alone, 2e-5)
+assert ("torch" in sys.modules) == ("GATEWISE_THREADS" not in os.environ)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, env={**os.environ, **environment}, timeout=120)
 
 
 @pytest.mark.parametrize("name", NAMES)

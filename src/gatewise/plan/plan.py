@@ -171,21 +171,21 @@ def delayed_inputs(cell: Cell) -> list[str]:
 
 
 def values_ahead(cell: Cell, keep: dict[int, Place]) -> set[int]:
-    """What is computed for a block of steps at once, where no matrix is applied to a state: the values that depend on
-    inputs alone, products among them, and that a step or backward reads."""
+    """What is computed for a block of steps at once: the values that depend on inputs alone, products among them, and
+    that a step or backward reads. A block's rows go through the weights together, which a step would read anew."""
     nodes, delayed = cell.graph.nodes, delayed_inputs(cell)
+    sources = {n.args[0] for n in nodes if n.op == "matmul"}  # a step's products read rows of this step alone
     known: set[int] = set()
     products: set[int] = set()
     for i, n in enumerate(nodes):
         if n.op == "matmul":
             source = nodes[n.args[0]]
-            if source.op != "input" and source.attr not in delayed:
-                return set()
-            known.add(i)
-            products.add(i)
+            if source.op == "input" or (source.op == "state" and source.attr in delayed):
+                known.add(i)
+                products.add(i)
         elif n.op in ("input", "vector", "const", "size") or (n.op == "state" and n.attr in delayed):
             known.add(i)
-        elif OPS[n.op].shape == ELEMENTWISE and n.dim != ONE and all(a in known for a in n.args):
+        elif OPS[n.op].shape == ELEMENTWISE and n.dim != ONE and i not in sources and all(a in known for a in n.args):
             known.add(i)
             if any(a in products for a in n.args):
                 products.add(i)

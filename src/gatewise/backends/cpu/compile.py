@@ -18,6 +18,7 @@ from pathlib import Path
 from ...plan import Plan
 from .layout import Layout
 from .target import Target, binding
+from .team import YIELD, yield_address
 
 _MAGIC = b"gatewise-object-1\n"
 _engines: list[object] = []  # machine code lives as long as its engine
@@ -29,6 +30,7 @@ class Kernel:
 
     def __init__(self, layout: Layout, code: bytes):
         llvm = binding()
+        llvm.add_symbol(YIELD, yield_address())
         machine = machine_of(layout.target)
         engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
         engine.add_object_file(llvm.ObjectFileRef.from_data(code))

@@ -176,6 +176,22 @@ class Function:
         b.branch(after)
         b.position_at_end(after)
 
+    def store_release(self, value: Any, pointer: Any) -> None:
+        """A 64-bit number that other threads read, and with it all that was written before."""
+        self.b._insert(ir.instructions.StoreAtomicInstr(self.b.block, value, pointer, "release", 8))
+
+    def until(self, condition: Callable[[], Any], body: Callable[[], None]) -> None:
+        """Run the body again and again until the condition holds before it."""
+        b = self.b
+        test, inside, after = (self.f.append_basic_block(n) for n in ("test", "wait", "after"))
+        b.branch(test)
+        b.position_at_end(test)
+        b.cbranch(condition(), after, inside)
+        b.position_at_end(inside)
+        body()
+        b.branch(test)
+        b.position_at_end(after)
+
     def call(self, function: ir.Function, *arguments: Any) -> Any:
         return self.b.call(function, [self.i(a) for a in arguments])
 

@@ -27,7 +27,8 @@ _FEWER_ROWS = (4, 2, 1)  # for the rows that are left; more sizes ran no faster 
 SLICE_BYTES = 32 * 1024  # of packed weights that stay in the first cache while all rows of a step meet them
 SLICE_ROWS = 48  # rows whose accumulators wait meanwhile
 _CALL_FIELDS = (
-    *("thread", "threads", "steps", "first", "step", "batch", "rows", "total", "block"),
+    *("thread", "threads", "member", "members", "barrier", "calls"),
+    *("steps", "first", "step", "batch", "rows", "total", "block"),
     *("index", "counts", "offsets", "tables", "packed"),
 )
 BLOCK_ROWS = 192  # rows of a weight-gradient block: its left operand stays in the first cache
@@ -91,6 +92,11 @@ class Layout:
     def schedule(self) -> Schedule:
         return getattr(self.plan, self.mode)
 
+    @property
+    def splits_units(self) -> bool:
+        """Whether threads may share rows, each with panels of its own; a sum over units is built by one thread alone."""
+        return not any(s.partials for s in (self.plan.infer, self.plan.save, self.plan.backward))
+
     @cached_property
     def lanes(self) -> int:
         return self.target.vector(self.dtype)
@@ -150,7 +156,8 @@ class Layout:
             chunks.append(Chunk(first, n, self._phases(group, first, n)))
             first += n
         most = _TILE_ROWS[self.target.registers][(base + (extra > 0)) * units]
-        return Geometry(group, self.panels_of(group.dim, units), tuple(chunks), (most, *_FEWER_ROWS))
+        fewer = _FEWER_ROWS if group.when == "step" else (1,)  # a block of steps has many rows: few are left over
+        return Geometry(group, self.panels_of(group.dim, units), tuple(chunks), (most, *fewer))
 
     def source_place(self, product: Product) -> Place:
         """Where a product finds its source."""
@@ -211,6 +218,11 @@ class Layout:
 
     def group_bytes(self, geometry: Geometry) -> int:
         return sum(p.count * self.panel_bytes(geometry, p.units) for p in geometry.panels)
+
+    @cached_property
+    def step_bytes(self) -> int:
+        """The packed weights that every step reads."""
+        return sum(self.group_bytes(g) for g in self.geometries if g.group.when == "step")
 
     @cached_property
     def packed_offsets(self) -> list[int]:

@@ -160,7 +160,8 @@ class OuterEmitter:
                 valid = f.b.sub(I64(height - lane), first)
                 f.call(function, f.at(left, lane * es), right, count, f.at(out, lane * columns * es), columns * es, valid)
 
-        f.loop(layout.vectors(dim), vector)
+        member, members = (f.field(args, layout.fields[n]) for n in ("member", "members"))
+        f.loop(layout.vectors(dim), vector, start=member, step=members)
 
 
 def emit_clear(m: Module) -> ir.Function:
@@ -186,12 +187,17 @@ def emit_backward(m: Module, layout: Layout) -> None:
     args, b, restore = f.arg["args"], f.b, f.flush_subnormals()
     frame, scratch = f.slot(I64, len(layout.frame), align=64), step.scratch(f)
     packed = f.pointer_field(args, layout.fields["packed"])
-    for name, dim in layout.gradient_names:
-        f.call(clear, f.pointer_field(args, layout.fields[f"gradient:{name}"]), layout.vectors(dim) * layout.lanes)
-    for p in layout.cell.parameters:
-        if p.in_dim:
-            rows, columns = p.shape(layout.sizes)
-            f.call(clear, f.pointer_field(args, layout.fields[f"dmatrix:{p.name}"]), rows * columns)
+
+    def clear_all() -> None:
+        for name, dim in layout.gradient_names:
+            f.call(clear, f.pointer_field(args, layout.fields[f"gradient:{name}"]), layout.vectors(dim) * layout.lanes)
+        for p in layout.cell.parameters:
+            if p.in_dim:
+                rows, columns = p.shape(layout.sizes)
+                f.call(clear, f.pointer_field(args, layout.fields[f"dmatrix:{p.name}"]), rows * columns)
+
+    f.when(b.icmp_signed("==", f.field(args, layout.fields["member"]), I64(0)), clear_all)
+    step.wait(f)
     steps, size = f.field(args, layout.fields["steps"]), f.field(args, layout.fields["chunk"])
     block = f.field(args, layout.fields["block"])
 

@@ -21,6 +21,7 @@ from .target import Target, host
 
 _CHUNK_BYTES = 1 << 20  # what backward keeps in the cache between its steps and the weights' gradients
 MOST_THREADS = 256
+_SHARE_BYTES = 1 << 16
 _BLUEPRINTS = 64  # of one kernel
 _building = threading.Lock()
 
@@ -55,17 +56,17 @@ def kernel(
 
 @dataclass(frozen=True)
 class Rows:
-    """Which rows of the batch each thread runs, and how many of them are within their length at each step."""
+    """Which rows of the batch each group of threads runs, and how many of them are within their length at each step."""
 
-    index: tuple[np.ndarray, ...]  # [rows of the thread], longest first
+    index: tuple[np.ndarray, ...]  # [rows of the group], longest first
     counts: tuple[np.ndarray, ...]  # [steps], in the order in which the kernel takes the steps
     offsets: tuple[np.ndarray, ...]  # [steps], rows on the tape before each step
     totals: tuple[int, ...]
 
 
 @lru_cache(maxsize=64)
-def _full_rows(steps: int, batch: int, threads: int) -> Rows:
-    bounds = [batch * k // threads for k in range(threads + 1)]
+def _full_rows(steps: int, batch: int, groups: int) -> Rows:
+    bounds = [batch * k // groups for k in range(groups + 1)]
     index = tuple(np.arange(a, b, dtype=np.int64) for a, b in pairwise(bounds))
     counts = tuple(np.full(max(1, steps), len(i), np.int64) for i in index)
     return Rows(index, counts, *_offsets(counts, steps))
@@ -76,14 +77,14 @@ def _offsets(counts: tuple[np.ndarray, ...], steps: int):
     return offsets, tuple(int(c[:steps].sum()) for c in counts)
 
 
-def deal_rows(steps: int, batch: int, lengths: np.ndarray | None, reverse: bool, threads: int) -> Rows:
-    """Rows to threads: in order when all are full, else longest first and dealt in turn, so that threads end together."""
-    threads = max(1, min(threads, batch))
+def deal_rows(steps: int, batch: int, lengths: np.ndarray | None, reverse: bool, groups: int) -> Rows:
+    """Rows to groups: in order when all are full, else longest first and dealt in turn, so that groups end together."""
+    groups = max(1, min(groups, batch))
     if lengths is None:
-        return _full_rows(steps, batch, threads)
+        return _full_rows(steps, batch, groups)
     order = np.argsort(-lengths, kind="stable")
     times = np.arange(steps - 1, -1, -1) if reverse else np.arange(steps)
-    index = tuple(np.ascontiguousarray(order[k::threads], dtype=np.int64) for k in range(threads))
+    index = tuple(np.ascontiguousarray(order[k::groups], dtype=np.int64) for k in range(groups))
     counts = []
     for i in index:
         rising = np.sort(lengths[i])
@@ -102,27 +103,28 @@ def _aligned(size: int) -> int:
 
 
 def block_steps(rows: int) -> int:
-    """How many steps of a thread with so many rows go through weights together."""
+    """How many steps of a group with so many rows go through weights together."""
     return max(1, BLOCK_ROWS // rows)
 
 
 class Blueprint:
     """The argument tables of a kernel for given rows, before the arrays are known: each entry is an address plus an
-    offset. It depends on the shape of a call alone, so that a training loop makes it once.
+    offset. It depends on the shape of a call alone, so that a training loop makes it once. Each group of threads has
+    `members` tables: its members share rows and what is computed of them, and each does some of the panels.
 
     bases: the arrays by name, in the order of the vector of addresses; the first stands for no array, its address is 0.
     work_bytes: the workspace, one block that is called "work".
     """
 
-    def __init__(self, layout: Layout, rows: Rows, steps: int, batch: int, reverse: bool):
-        self.layout, self.rows = layout, rows
+    def __init__(self, layout: Layout, rows: Rows, members: int, steps: int, batch: int, reverse: bool):
+        self.layout, self.rows, self.members = layout, rows, members
         self.bases: dict[str, int] = {"": 0}
-        self.offsets = np.zeros((len(rows.index), len(layout.fields)), np.int64)
+        self.offsets = np.zeros((len(rows.index) * members, len(layout.fields)), np.int64)
         self.which = np.zeros_like(self.offsets)
         self.work_bytes = 0
         size = layout.itemsize
-        for t in range(len(rows.index)):
-            self._numbers(t, steps, batch, reverse)
+        for g in range(len(rows.index)):
+            self._numbers(g, steps, batch, reverse)
         for name in layout.user_arrays:
             if not name.startswith("old:"):
                 self._all(name, name)
@@ -132,17 +134,20 @@ class Blueprint:
         for p in layout.cell.parameters:
             self._all(f"param:{p.name}", f"param:{p.name}")
         self._all("packed", "work", self._take(layout.packed_offsets[-1]))
+        self.barrier_bytes = ALIGNMENT * members * len(rows.index)
+        self.barriers = self._take(self.barrier_bytes)
         kept = 0
-        for t, n in enumerate(map(len, rows.index)):
-            self._work(t, "tables", 8 * len(layout.user_arrays) * n)
+        for g, n in enumerate(map(len, rows.index)):
+            self._put(g, "barrier", "work", self.barriers + ALIGNMENT * members * g)
             block = block_steps(n)
+            self._own_work(g, "tables", 8 * len(layout.user_arrays) * n)
             if layout.block_arrays:
-                self._work(t, "block_tables", 8 * len(layout.block_arrays) * n * block)
+                self._own_work(g, "block_tables", 8 * len(layout.block_arrays) * n * block)
             for name, per_row in layout.buffers.items():
-                self._work(t, name, per_row * n * (block if name.startswith("block_") else 1))
+                self._work(g, name, per_row * n * (block if name.startswith("block_") else 1))
             for name, per_row in layout.kept_buffers.items():
-                self._put(t, name, "kept", kept)
-                kept += _aligned(per_row * rows.totals[t])
+                self._put(g, name, "kept", kept)
+                kept += _aligned(per_row * rows.totals[g])
         if layout.mode == "backward":
             self._backward()
 
@@ -155,41 +160,49 @@ class Blueprint:
             table[:, self.layout.fields[name]] = value
         return table
 
-    def _put(self, thread: int, name: str, base: str, offset: int = 0) -> None:
-        field = self.layout.fields[name]
-        self.which[thread, field] = self.bases.setdefault(base, len(self.bases))
-        self.offsets[thread, field] = offset
+    def _put(self, group: int, name: str, base: str, offset: int | list[int] = 0) -> None:
+        """The same for all members of a group, or a list of each one's own."""
+        field, members = self.layout.fields[name], slice(group * self.members, (group + 1) * self.members)
+        self.which[members, field] = self.bases.setdefault(base, len(self.bases))
+        self.offsets[members, field] = offset
 
     def _all(self, name: str, base: str, offset: int = 0) -> None:
-        for t in range(len(self.rows.index)):
-            self._put(t, name, base, offset)
+        for g in range(len(self.rows.index)):
+            self._put(g, name, base, offset)
 
     def _take(self, size: int) -> int:
         start = self.work_bytes
         self.work_bytes += _aligned(size)
         return start
 
-    def _work(self, thread: int, name: str, size: int) -> None:
-        self._put(thread, name, "work", self._take(size))
+    def _work(self, group: int, name: str, size: int) -> None:
+        """Workspace that the members of a group share."""
+        self._put(group, name, "work", self._take(size))
 
-    def _numbers(self, t: int, steps: int, batch: int, reverse: bool) -> None:
-        rows = self.rows
+    def _own_work(self, group: int, name: str, size: int) -> None:
+        """Workspace for each member of a group."""
+        self._put(group, name, "work", [self._take(size) for _ in range(self.members)])
+
+    def _numbers(self, g: int, steps: int, batch: int, reverse: bool) -> None:
+        rows, members = self.rows, range(self.members)
         values = {
-            "thread": t,
-            "threads": len(rows.index),
+            "thread": [g * self.members + k for k in members],
+            "threads": len(self.offsets),
+            "member": list(members),
+            "members": self.members,
             "steps": steps,
             "first": steps - 1 if reverse else 0,
             "step": -1 if reverse else 1,
             "batch": batch,
-            "rows": len(rows.index[t]),
-            "block": block_steps(len(rows.index[t])),
-            "total": rows.totals[t],
-            "index": address(rows.index[t]),
-            "counts": address(rows.counts[t]),
-            "offsets": address(rows.offsets[t]),
+            "rows": len(rows.index[g]),
+            "block": block_steps(len(rows.index[g])),
+            "total": rows.totals[g],
+            "index": address(rows.index[g]),
+            "counts": address(rows.counts[g]),
+            "offsets": address(rows.offsets[g]),
         }
         for name, value in values.items():
-            self._put(t, name, "", value)
+            self._put(g, name, "", value)
 
     def _backward(self) -> None:
         layout, rows = self.layout, self.rows
@@ -201,31 +214,31 @@ class Blueprint:
         self.partials: list[int] = []
         self.sum_bytes = sum(layout.vectors(dim) for _, dim in layout.gradient_names) * layout.vector_bytes
         self.sums = self._take(self.sum_bytes * len(rows.index))
-        for t, n in enumerate(map(len, rows.index)):
+        for g, n in enumerate(map(len, rows.index)):
             block = block_steps(n)
-            self._put(t, "chunk", "", -(-max(1, budget // (kept_row * n)) // block) * block)
-            self._work(t, "packed_rows", widest * n * block)
-            place = self.sums + t * self.sum_bytes
+            self._put(g, "chunk", "", -(-max(1, budget // (kept_row * n)) // block) * block)
+            self._own_work(g, "packed_rows", widest * n * block)
+            place = self.sums + g * self.sum_bytes
             for name, dim in layout.gradient_names:
-                self._put(t, f"gradient:{name}", "work", place)
+                self._put(g, f"gradient:{name}", "work", place)
                 place += layout.vectors(dim) * layout.vector_bytes
-            base, start = ("work", self._take(self.matrix_bytes)) if t else ("gradients", 0)
-            if t:
+            base, start = ("work", self._take(self.matrix_bytes)) if g else ("gradients", 0)
+            if g:
                 self.partials.append(start)
             for p in matrices:
-                self._put(t, f"dmatrix:{p.name}", base, start + layout.gradient_places[p.name][0] * layout.itemsize)
+                self._put(g, f"dmatrix:{p.name}", base, start + layout.gradient_places[p.name][0] * layout.itemsize)
 
 
-def _blueprint(k: Kernel, rows: Rows, steps: int, batch: int, reverse: bool, lasting: bool) -> Blueprint:
+def _blueprint(k: Kernel, rows: Rows, members: int, steps: int, batch: int, reverse: bool, lasting: bool) -> Blueprint:
     """The blueprint of a call; lasting: keep it for the next call of this shape."""
     if not lasting:
-        return Blueprint(k.layout, rows, steps, batch, reverse)
-    key = steps, batch, len(rows.index), reverse
+        return Blueprint(k.layout, rows, members, steps, batch, reverse)
+    key = steps, batch, len(rows.index), members, reverse
     found = k.blueprints.get(key)
     if found is None:
         if len(k.blueprints) >= _BLUEPRINTS:
             k.blueprints.clear()
-        found = k.blueprints[key] = Blueprint(k.layout, rows, steps, batch, reverse)
+        found = k.blueprints[key] = Blueprint(k.layout, rows, members, steps, batch, reverse)
     return found
 
 
@@ -254,8 +267,8 @@ def _addresses(
 class Saved:
     """What forward leaves for backward.
 
-    histories: every state after every step, [T, B, width]. kept: the kept buffers of all threads, and a trailer of two
-    numbers: the threads that forward used, and whether backward has written over the buffers.
+    histories: every state after every step, [T, B, width]. kept: the kept buffers of all groups of threads, and a trailer
+    of three numbers: the groups, their members, and whether backward has written over the buffers.
     """
 
     histories: tuple[np.ndarray, ...]
@@ -267,12 +280,13 @@ class Saved:
         return self.kept[-ALIGNMENT:].view(np.int64)
 
     @property
-    def threads(self) -> int:
-        return int(self.trailer[0])
+    def division(self) -> tuple[int, int]:
+        groups, members, _ = self.trailer[:3].tolist()
+        return groups, members
 
     @property
     def used(self) -> bool:
-        return bool(self.trailer[1])
+        return bool(self.trailer[2])
 
 
 @dataclass
@@ -291,6 +305,38 @@ def kept_bytes(layout: Layout, steps: int, batch: int) -> int:
     return sum(layout.kept_buffers.values()) * steps * batch + ALIGNMENT * pieces
 
 
+def split(layout: Layout, batch: int, threads: int) -> tuple[int, int]:
+    """Into how many groups the rows are dealt, and how many threads share the units of each group.
+
+    A group's threads wait for one another at every step and read what the others wrote, which costs about as much as
+    reading `_SHARE_BYTES` of weights for every row. It pays where there are more threads than rows, or so many weights
+    that reading them all takes each thread longer than its arithmetic: an LSTM of 512 units with 32 rows, one of 128 with
+    a single row.
+    """
+    threads = max(1, min(threads, MOST_THREADS))
+    members = 1
+    if layout.splits_units and team.meets(threads):
+        while threads % (2 * members) == 0:
+            rows = -(-batch * 2 * members // threads)
+            if layout.step_bytes < rows * 2 * members * _SHARE_BYTES:
+                break
+            members *= 2
+    return max(1, min(threads // members, batch)), members
+
+
+def _meeting(division: tuple[int, int]) -> tuple[int, int]:
+    """The division, or that with a thread a group where its threads cannot meet; what is kept lies the same."""
+    groups, members = division
+    return division if members == 1 or team.meets(groups * members) else (groups, 1)
+
+
+def _run(
+    k: Kernel, blueprint: Blueprint, addresses: Mapping[str, int], numbers: Mapping[str, int], work: np.ndarray
+) -> None:
+    work[blueprint.barriers : blueprint.barriers + blueprint.barrier_bytes] = 0
+    team.run(k, blueprint.tables(addresses, numbers), blueprint.members > 1)
+
+
 def forward(
     cell: Cell,
     params: Mapping[str, np.ndarray],
@@ -304,14 +350,17 @@ def forward(
     threads: int | None = None,
     lanes: int | None = None,
     given: Sequence[np.ndarray] = (),
+    division: tuple[int, int] | None = None,
 ) -> Result:
-    """All steps of a layer. Arrays are C-contiguous and of one dtype; shapes as in interpret.forward."""
+    """All steps of a layer. Arrays are C-contiguous and of one dtype; shapes as in interpret.forward.
+
+    division: what `split` else decides."""
     dtype = x.dtype.name
     k = kernel(cell, sizes, dtype, "save" if save else "infer", record, True, lanes)
     layout = k.layout
     steps, batch = x.shape[:2]
-    threads = min(threads or team.available(), MOST_THREADS)
-    rows = deal_rows(steps, batch, lengths, reverse, threads)
+    groups, members = _meeting(division) if division else split(layout, batch, threads or team.available())
+    rows = deal_rows(steps, batch, lengths, reverse, groups)
     histories = []
     for n, state in enumerate(cell.states):
         whole = save or n == 0 or steps < 2 or state.name in layout.handed
@@ -323,19 +372,19 @@ def forward(
         recorded[name] = (POOL.zeros if lengths is not None else POOL.empty)((steps, batch, sizes[dim]), x.dtype)
     kept = POOL.empty((kept_bytes(layout, steps, batch),), np.uint8)
     if steps and batch:
-        blueprint = _blueprint(k, rows, steps, batch, reverse, lengths is None)
+        blueprint = _blueprint(k, rows, members, steps, batch, reverse, lengths is None)
         addresses, numbers = _addresses(layout, params, x, initial, histories, given)
         work = POOL.empty((blueprint.work_bytes,), np.uint8)
         addresses |= {"kept": address(kept), "work": address(work)}
         for name, a in recorded.items():
             addresses[f"record:{name}"] = address(a)
-        team.run(k, blueprint.tables(addresses, numbers))
+        _run(k, blueprint, addresses, numbers, work)
     finals = tuple(
         _final(history, start, lengths, reverse, steps) for history, start in zip(histories, initial, strict=True)
     )
     saved = Saved(tuple(histories), kept, lengths) if save else None
     if saved is not None:
-        saved.trailer[:2] = threads, 0
+        saved.trailer[:3] = groups, members, 0
     return Result(histories[0], finals, recorded, saved)
 
 
@@ -379,15 +428,18 @@ def backward(
 ) -> Gradients:
     """Backpropagation through time. It works in the memory that forward kept; a second time it runs forward again."""
     if saved.used:
-        again = forward(cell, params, x, initial, sizes, saved.lengths, reverse, True, (), saved.threads, lanes, given)
+        again = forward(
+            cell, params, x, initial, sizes, saved.lengths, reverse, True, (), None, lanes, given, saved.division
+        )
         assert again.saved is not None
         saved = again.saved
-    saved.trailer[1] = 1
+    saved.trailer[2] = 1
     dtype = x.dtype.name
     k = kernel(cell, sizes, dtype, "backward", (), input_gradient, lanes)
     layout = k.layout
     steps, batch = x.shape[:2]
-    rows = deal_rows(steps, batch, saved.lengths, reverse, saved.threads)
+    groups, members = _meeting(saved.division)
+    rows = deal_rows(steps, batch, saved.lengths, reverse, groups)
     carried = _carried(cell, sizes, dfinals, batch, x.dtype)
     dx = None
     if input_gradient:
@@ -396,7 +448,7 @@ def backward(
     make = POOL.empty if steps and batch else POOL.zeros  # the kernel clears what it adds to
     gradients = make((layout.gradient_sizes[1],), x.dtype)
     if steps and batch:
-        blueprint = _blueprint(k, rows, steps, batch, reverse, saved.lengths is None)
+        blueprint = _blueprint(k, rows, members, steps, batch, reverse, saved.lengths is None)
         addresses, numbers = _addresses(layout, params, x, initial, saved.histories, given)
         work = POOL.empty((blueprint.work_bytes,), np.uint8)
         addresses |= {"kept": address(saved.kept), "work": address(work), "gradients": address(gradients)}
@@ -405,7 +457,7 @@ def backward(
             addresses["dx"] = address(dx)
         for s, a in zip(cell.states, carried, strict=True):
             addresses[f"carry:{s.name}"] = address(a)
-        team.run(k, blueprint.tables(addresses, numbers))
+        _run(k, blueprint, addresses, numbers, work)
         _collect(blueprint, gradients, work)
     views = {p.name: _view(gradients, *layout.gradient_places[p.name]) for p in cell.parameters}
     return Gradients(dx, carried, views)

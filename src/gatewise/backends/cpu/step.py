@@ -17,6 +17,7 @@ from ...plan.places import GRADIENT, PANEL, PARTIAL, ROWS, SCALAR, Place
 from .emit import I64, POINTER, Function, Module
 from .layout import SLICE_ROWS, Geometry, Layout, Panels, buffer_name, is_user, table_name
 from .products import Tiles, emit_pack, emit_products
+from .team import emit_barrier
 from .vectormath import EMIT
 
 
@@ -207,6 +208,7 @@ class StepEmitter:
 
     def __init__(self, m: Module, layout: Layout):
         self.m, self.layout = m, layout
+        self.barrier = emit_barrier(m, layout.fields) if layout.splits_units else None
         self.functions = []
         made: dict[tuple, Tiles] = {}
         for k, geometry in enumerate(layout.geometries):
@@ -267,8 +269,10 @@ class StepEmitter:
 
     def emit_step(self, f: Function, frame: Any, rows: Any, packed: Any, scratch: Any, when: str = "step") -> None:
         """All groups, for the step or the block of steps that the frame describes."""
-        layout = self.layout
+        layout, args = self.layout, f.arg["args"]
+        member, members = (f.field(args, layout.fields[n]) for n in ("member", "members"))
         used: dict[int, int] = {}
+        before: dict[int, int] = {}
         for k, geometry, panels, product, epilogue in self.functions:
             if geometry.group.when != when:
                 continue
@@ -305,9 +309,18 @@ class StepEmitter:
                 deal(f, rows, geometry.tile_rows, tile)
 
             if panels.count == 1:
-                panel(0)
+                owner = f.b.srem(I64(before.get(k, 0)), members)
+                f.when(f.b.icmp_signed("==", member, owner), lambda panel=panel: panel(0))
             else:
-                f.loop(panels.count, panel)
+                f.loop(panels.count, panel, start=member, step=members)
+            before[k] = before.get(k, 0) + panels.count
+            if panels is geometry.panels[-1]:
+                self.wait(f)
+
+    def wait(self, f: Function) -> None:
+        """Until the other members of the rows' threads are here too: what one wrote others may read from now on."""
+        if self.barrier is not None:
+            f.call(self.barrier, f.arg["args"])
 
 
 def deal(f: Function, rows: Any, sizes: Sequence[int], body: Callable[[Any, int], None]) -> None:

@@ -10,10 +10,59 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import cache
 
 import numpy as np
+
+YIELD = "gatewise_yield"  # the name by which kernels call `yield_address`
+_SPINS = 1 << 14  # about 50 to 500 microseconds; then the processor is offered to whoever else waits for it
+
+
+def emit_barrier(m, fields: dict[str, int]):
+    """barrier(args): returns when all members of a group of threads have called it as often.
+
+    Each has a line of memory with the number of its calls, which it alone writes: one transfer between processors."""
+    from .emit import I32, I64, POINTER, VOID
+
+    f = m.function("barrier", [("args", POINTER)])
+    b, args = f.b, f.arg["args"]
+    member, members = f.field(args, fields["member"]), f.field(args, fields["members"])
+
+    def pause() -> None:
+        triple = m.target.triple
+        if triple.startswith("x86_64"):
+            b.call(m.declare("llvm.x86.sse2.pause", VOID, []), [])
+        elif triple.startswith(("aarch64", "arm64")):
+            b.call(m.declare("llvm.aarch64.hint", VOID, [I32]), [I32(1)])
+
+    def meet() -> None:
+        lines, calls = f.pointer_field(args, fields["barrier"]), f.at(args, fields["calls"] * 8)
+        now, spins = b.add(b.load(calls, typ=I64, align=8), I64(1)), f.slot(I64)
+        b.store(now, calls, align=8)
+        f.store_release(now, f.at(lines, f.mul(member, 64)))
+
+        def wait(k) -> None:
+            b.store(I64(0), spins)
+
+            def here():
+                return b.icmp_signed(">=", b.load_atomic(f.at(lines, f.mul(k, 64)), "acquire", 8, typ=I64), now)
+
+            def spin() -> None:
+                pause()
+                spun = b.add(b.load(spins, typ=I64), I64(1))
+                b.store(spun, spins)
+                full = b.icmp_signed("==", b.and_(spun, I64(_SPINS - 1)), I64(0))
+                f.when(full, lambda: b.call(m.declare(YIELD, I32, []), []))
+
+            f.until(here, spin)
+
+        f.loop(members, wait)
+
+    f.when(b.icmp_signed(">", members, I64(1)), meet)
+    return f.end()
 
 
 def emit_teams(m, fields: int) -> None:
@@ -37,6 +86,13 @@ def emit_teams(m, fields: int) -> None:
         f.end()
 
 
+def yield_address() -> int:
+    """The address of the system's function that lets another thread have the processor."""
+    library = ctypes.windll.kernel32 if os.name == "nt" else ctypes.CDLL(None)
+    function = library.SwitchToThread if os.name == "nt" else library.sched_yield
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
+
+
 def available() -> int:
     """The number of threads that kernels use: torch's where it is loaded, else GATEWISE_THREADS or the processors."""
     torch = sys.modules.get("torch")
@@ -51,10 +107,8 @@ def available() -> int:
 
 
 @cache
-def _openmp():
-    """GOMP_parallel of the OpenMP library that torch brought, or None."""
-    if "torch" not in sys.modules:
-        return None
+def _openmp() -> ctypes.CDLL | None:
+    """The OpenMP library that torch brought."""
     try:
         with open("/proc/self/maps") as maps:
             paths = {line.split()[-1] for line in maps if "libgomp" in line}
@@ -62,13 +116,29 @@ def _openmp():
         return None
     for path in sorted(paths, key=lambda p: "torch" not in p):
         try:
-            parallel = ctypes.CDLL(path).GOMP_parallel
+            library = ctypes.CDLL(path)
+            parallel = library.GOMP_parallel
         except (OSError, AttributeError):
             continue
         parallel.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
         parallel.restype = None
-        return parallel
+        return library
     return None
+
+
+def _team() -> ctypes.CDLL | None:
+    return _openmp() if "torch" in sys.modules else None
+
+
+def meets(threads: int) -> bool:
+    """Whether so many threads are sure to run at the same time, so that they may wait for one another."""
+    if threads > available():
+        return False
+    library = _team()
+    if library is None:
+        return threads <= _pool()._max_workers + 1
+    limited = library.omp_get_thread_limit() < 2**31 - 1
+    return not (limited or library.omp_in_parallel() or library.omp_get_dynamic())
 
 
 @cache
@@ -76,26 +146,31 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max(1, available() - 1), thread_name_prefix="gatewise")
 
 
-def run(kernel, tables: np.ndarray) -> None:
-    """Pack the weights and run a kernel on every row of tables [threads, fields], one thread a row."""
+_meeting = threading.Lock()
+
+
+def run(kernel, tables: np.ndarray, meeting: bool = False) -> None:
+    """Pack the weights and run a kernel on every row of tables [threads, fields], one thread a row.
+
+    meeting: the threads wait for one another; `meets` has said that they can."""
     threads = len(tables)
     address = tables.ctypes.data
     if threads == 1:
         kernel.pack(address)
         kernel.run(address)
         return
-    openmp = _openmp() if "torch" in sys.modules else None
-    team = available()
-    if openmp is not None and threads <= team:
+    library, team = _team(), available()
+    if library is not None and threads <= team:
         data = np.empty(2 + tables.size, np.int64)
         data[2:] = tables.ravel()
         for function in (kernel.pack_team, kernel.run_team):
             data[0], data[1] = 0, threads
-            openmp(function, data.ctypes.data, team, 0)
+            library.GOMP_parallel(function, data.ctypes.data, team, 0)
         return
     line = tables.strides[0]
-    for function in (kernel.pack, kernel.run):
-        waiting = [_pool().submit(function, address + line * k) for k in range(1, threads)]
-        function(address)
-        for task in waiting:
-            task.result()
+    with _meeting if meeting else nullcontext():  # two calls that each got some of the pool would wait for ever
+        for function in (kernel.pack, kernel.run):
+            waiting = [_pool().submit(function, address + line * k) for k in range(1, threads)]
+            function(address)
+            for task in waiting:
+                task.result()
