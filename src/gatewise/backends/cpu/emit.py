@@ -167,6 +167,24 @@ class Function:
         b.cbranch(b.icmp_signed("<", following, self.i(stop)), inside, after)
         b.position_at_end(after)
 
+    def unrolled(self, stop: Any, body: Callable[[Any], Any], times: int, start: Any = 0, even: bool = False) -> None:
+        """The same loop with its body written `times` times; even: the count is known to be a multiple of that."""
+
+        def several(i: Any) -> None:
+            for k in range(times):
+                body(self.add(i, k))
+
+        if times == 1:
+            self.loop(stop, body, start)
+            return
+        whole = stop
+        if not even:
+            count = self.b.sub(self.i(stop), self.i(start))
+            whole = self.add(start, self.mul(self.b.sdiv(count, I64(times)), times))
+        self.loop(whole, several, start, times)
+        if not even:
+            self.loop(stop, body, whole)
+
     def when(self, condition: Any, then: Callable[[], None]) -> None:
         b = self.b
         inside, after = self.f.append_basic_block("then"), self.f.append_basic_block("after")

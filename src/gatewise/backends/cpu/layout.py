@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from .target import Target
 _TILE_ROWS = {32: {1: 8, 2: 8, 3: 8, 4: 6}, 16: {1: 6, 2: 6}}
 _FEWER_ROWS = (4, 2, 1)  # for the rows that are left; more sizes ran no faster and took longer to compile
 SLICE_BYTES = 32 * 1024  # of packed weights that stay in the first cache while all rows of a step meet them
+SLICE_STEP = 4  # a slice's length is a multiple of it, since loops are written out so often
 SLICE_ROWS = 48  # rows whose accumulators wait meanwhile
 _CALL_FIELDS = (
     *("thread", "threads", "member", "members", "barrier", "calls"),
@@ -207,7 +209,9 @@ class Layout:
         for n, phase in enumerate(chunk.phases):
             count = self.vectors(phase.dim) if phase.transposed else self.units(phase.dim)
             pieces = min(count, -(-self.phase_bytes(phase, units) // SLICE_BYTES))
-            found += [(n, count * k // pieces, count * (k + 1) // pieces) for k in range(pieces)]
+            step = 1 if phase.transposed else SLICE_STEP
+            cuts = [count * k // pieces // step * step for k in range(pieces)] + [count]
+            found += [(n, a, b) for a, b in pairwise(cuts) if a < b]
         return found
 
     def chunk_bytes(self, chunk: Chunk, units: int) -> int:

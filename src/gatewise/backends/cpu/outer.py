@@ -64,7 +64,7 @@ class OuterEmitter:
                 for j, s in enumerate(row):
                     f.b.store(f.fma(left, right[j], f.b.load(s, typ=self.m.vector)), s)
 
-        f.loop(f.arg["rows"], one)
+        f.unrolled(f.arg["rows"], one, 2)
         for lane, row in enumerate(sums):
 
             def add(lane=lane, row=row) -> None:
