@@ -70,5 +70,10 @@ class InputNorm(nn.Module):
             with torch.no_grad():
                 self.mean.lerp_(mean, self.momentum)
                 self.variance.lerp_(variance * (len(real) / (len(real) - 1)), self.momentum)
-        scaled = stacked * (self.gain * (variance + self.epsilon).rsqrt())[:, None]
-        return x - mean, scaled.split([len(m) for m in matrices])
+        return x - mean, self.scaled(matrices, variance)
+
+    def scaled(self, matrices: Sequence[Tensor], variance: Tensor) -> tuple[Tensor, ...]:
+        """The matrices with rows scaled for products of these variances."""
+        factors = self.gain * (variance + self.epsilon).rsqrt()
+        rows = [len(m) for m in matrices]
+        return tuple(m * f[:, None] for m, f in zip(matrices, factors.split(rows), strict=True))

@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from .. import cells
 from ..backends import compiler_available, interpret
+from ..backends.stream import Stream, StreamStack
 from ..cells.initialise import initialise
 from ..errors import GatewiseError
 from ..ir.cell import HIDDEN, INPUT, Cell
@@ -120,6 +121,7 @@ class Recurrent(nn.Module):
         unused = sorted(set(sizes) - set(self.cell.dims))
         if unused:
             raise GatewiseError(f"cell {self.cell.name!r} has no size {unused[0]!r}; it has {', '.join(self.cell.dims)}")
+        self._normed = input_matrices(self.cell) if batch_norm else []
         self._make_parameters(device, dtype)
         self.reset_parameters()
 
@@ -157,7 +159,7 @@ class Recurrent(nn.Module):
                     self.register_parameter(p.name + ending, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
             if self.batch_norm:
                 sizes = self.layer_sizes(layer)
-                rows = sum(self.cell.parameters[k].shape(sizes)[0] for k in input_matrices(self.cell))
+                rows = sum(self.cell.parameters[k].shape(sizes)[0] for k in self._normed)
                 self.add_module("norm" + ending, InputNorm(sizes[INPUT], rows, device=device, dtype=dtype))
 
     def reset_parameters(self) -> None:
@@ -206,6 +208,34 @@ class Recurrent(nn.Module):
         elif self.batch_first:
             y = y.transpose(0, 1)
         return y, self._as_given(finals)
+
+    @torch.no_grad()
+    def stream(self, batch_size: int = 1) -> StreamStack:
+        """The layers as they are now for use a step at a time, on NumPy arrays and one thread, with nothing dropped.
+
+        `stream.step(x)` takes x [batch_size, input_size] and gives y [batch_size, units]; `stream.states` has the states of
+        every layer, and `stream.reset()` begins anew. Raises GatewiseError for a second direction, which would need the
+        future, and for other types than float32 and float64.
+        """
+        if self.bidirectional:
+            raise GatewiseError("a bidirectional layer reads the future: it cannot be run a step at a time")
+        layers = []
+        for layer, _, ending in self._runs():
+            params, shift = self.cell_parameters(layer, ending), None
+            if params[0].dtype not in _COMPILED:
+                raise GatewiseError(f"a stream runs in float32 or float64, the layer is {params[0].dtype}")
+            if self.batch_norm:
+                norm = self._norm(ending)
+                params, shift = (
+                    self._scaled(params, norm.scaled([params[k] for k in self._normed], norm.variance)),
+                    norm.mean,
+                )
+            arrays = [a.cpu().numpy().copy() for a in params]
+            named = {p.name: a for p, a in zip(self.cell.parameters, arrays, strict=True)}
+            cell = zoneout(self.cell, self.zoneout) if self.zoneout else self.cell
+            shift = None if shift is None else shift.cpu().numpy().copy()
+            layers.append(Stream(cell, named, self.layer_sizes(layer), batch_size, arrays[0].dtype.name, shift))
+        return StreamStack(layers)
 
     def _as_tuple(self, states: Any) -> tuple[Tensor, ...] | None:
         if states is None:
@@ -303,10 +333,13 @@ class Recurrent(nn.Module):
     ) -> tuple[Tensor, list[Tensor]]:
         if not self.batch_norm:
             return x, params
-        places = input_matrices(self.cell)
-        x, scaled = self._norm(ending)(x, [params[k] for k in places], lengths)
-        scaled = dict(zip(places, scaled, strict=True))
-        return x, [scaled.get(k, value) for k, value in enumerate(params)]
+        x, scaled = self._norm(ending)(x, [params[k] for k in self._normed], lengths)
+        return x, self._scaled(params, scaled)
+
+    def _scaled(self, params: list[Tensor], scaled: Sequence[Tensor]) -> list[Tensor]:
+        """The parameters with the normalised matrices in place of their own."""
+        found = dict(zip(self._normed, scaled, strict=True))
+        return [found.get(k, value) for k, value in enumerate(params)]
 
     def _zoned(self, x: Tensor, sizes: Mapping[str, int]) -> tuple[Cell, list[Tensor]]:
         """The cell to run, and what it is given at every step: masks where zoneout is on in training."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..backends import run_layer
+from ..backends.stream import Stream, StreamStack
 from ..errors import FileError
 from .architecture import Architecture
 
@@ -37,6 +38,10 @@ class RuntimeNetwork:
         self._head = weights["encoder.weight" if architecture.head.tied else "head.weight"]
         self._head_bias = weights["head.bias"]
 
+    def stream(self, batch: int = 1) -> NetworkStream:
+        """The network for a step at a time, from states of zero."""
+        return NetworkStream(self, batch)
+
     def run(
         self, tokens: np.ndarray, states: list[LayerStates] | None = None, lengths: np.ndarray | None = None
     ) -> tuple[np.ndarray, list[LayerStates]]:
@@ -57,6 +62,30 @@ class RuntimeNetwork:
             x, new = run_layer(self._cell, parameters, x, before, lengths)
             after.append(tuple(new))
         return x @ self._head.T + self._head_bias, after
+
+
+class NetworkStream:
+    """A network that is given tokens as they come and remembers its states; many times faster than `run` with one step."""
+
+    def __init__(self, network: RuntimeNetwork, batch: int) -> None:
+        architecture = network.architecture
+        sizes = architecture.stack.layer_sizes(architecture.encoder.size)
+        layers = [Stream(network._cell, p, s, batch) for p, s in zip(network._layers, sizes, strict=True)]
+        self._encoder, self._stack = network._encoder, StreamStack(layers)
+        self._head, self._head_bias = network._head, network._head_bias
+
+    def step(self, tokens: np.ndarray) -> np.ndarray:
+        """Scores (logits) [B, V] for what follows the tokens [B]."""
+        return self._stack.step(self._encoder[tokens]) @ self._head.T + self._head_bias
+
+    @property
+    def states(self) -> list[LayerStates]:
+        """The states of every layer, as `RuntimeNetwork.run` takes and gives them."""
+        return self._stack.states
+
+    @states.setter
+    def states(self, values: list[LayerStates]) -> None:
+        self._stack.states = values
 
 
 def check_weights(architecture: Architecture, weights: Mapping[str, np.ndarray]) -> None:

@@ -71,10 +71,13 @@ def sample(
         never: tokens that must not be drawn, such as the one for unknown words.
     """
     scores, states = network.run(prompt[:, None])
+    last = scores[-1, 0]
+    stream = network.stream()
+    stream.states = states
     for drawn in range(length):
-        last = scores[-1, 0].copy()
+        last = last.copy()
         last[list(never)] = -np.inf
         token = sampling.choose(last, random)
         yield token
         if drawn + 1 < length:
-            scores, states = network.run(np.array([[token]]), states)
+            last = stream.step(np.array([token]))[0]

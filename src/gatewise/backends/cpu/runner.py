@@ -242,7 +242,7 @@ def _blueprint(k: Kernel, rows: Rows, members: int, steps: int, batch: int, reve
     return found
 
 
-def _addresses(
+def addresses_of(
     layout: Layout,
     params: Mapping[str, np.ndarray],
     x: np.ndarray,
@@ -373,7 +373,7 @@ def forward(
     kept = POOL.empty((kept_bytes(layout, steps, batch),), np.uint8)
     if steps and batch:
         blueprint = _blueprint(k, rows, members, steps, batch, reverse, lengths is None)
-        addresses, numbers = _addresses(layout, params, x, initial, histories, given)
+        addresses, numbers = addresses_of(layout, params, x, initial, histories, given)
         work = POOL.empty((blueprint.work_bytes,), np.uint8)
         addresses |= {"kept": address(kept), "work": address(work)}
         for name, a in recorded.items():
@@ -449,7 +449,7 @@ def backward(
     gradients = make((layout.gradient_sizes[1],), x.dtype)
     if steps and batch:
         blueprint = _blueprint(k, rows, members, steps, batch, reverse, saved.lengths is None)
-        addresses, numbers = _addresses(layout, params, x, initial, saved.histories, given)
+        addresses, numbers = addresses_of(layout, params, x, initial, saved.histories, given)
         work = POOL.empty((blueprint.work_bytes,), np.uint8)
         addresses |= {"kept": address(saved.kept), "work": address(work), "gradients": address(gradients)}
         addresses["dy"] = address(dy)
