@@ -3,10 +3,14 @@
     python benchmarks/layers.py                       the cells of the library at T=100 B=32 I=H=128
     python benchmarks/layers.py --cells lstm,gru --shapes 100x32x128x128,500x64x32x100
     python benchmarks/layers.py --dtype float64 --threads 1
+    python benchmarks/layers.py --cells lstm --ragged           lengths from 1 to T; torch.nn gets a PackedSequence
+    python benchmarks/layers.py --cells lstm --layers 2 --bidirectional
+    python benchmarks/layers.py --cells lstm --gap 1            a millisecond of sleep before every call
 
 Every row runs our layer and the torch.nn layer of the cell's family in turn, many rounds of each, and prints the median
 milliseconds and the median of the rounds' ratios (theirs over ours; above 1 we are faster). Everything is counted that a
-training loop pays: autograd, gradients of input and weights, memory. The rate counts only the cell's own products.
+training loop pays: autograd, gradients of input and weights, memory. The rate counts only the cell's own products of one
+layer and direction; with lengths, those of the steps within them.
 """
 
 from __future__ import annotations
@@ -20,13 +24,18 @@ from gatewise import cells
 from gatewise.measure import both_sides, layers, multiply_adds, ratio, rounds
 
 
-def row(name: str, shape: tuple[int, int, int, int], dtype: torch.dtype, count: int, seconds: float) -> str:
+def row(name: str, shape: tuple[int, int, int, int], options: argparse.Namespace) -> str:
     steps, batch, inputs, hidden = shape
-    ours, theirs = layers(name, inputs, hidden, dtype=dtype)
-    times = rounds(both_sides(ours, theirs, torch.randn(steps, batch, inputs, dtype=dtype)), count, seconds)
+    dtype = getattr(torch, options.dtype)
+    stack = {"num_layers": options.layers, "bidirectional": options.bidirectional}
+    ours, theirs = layers(name, inputs, hidden, dtype=dtype, **stack)
+    lengths = torch.randint(1, steps + 1, (batch,), generator=torch.Generator().manual_seed(0)) if options.ragged else None
+    sides = both_sides(ours, theirs, torch.randn(steps, batch, inputs, dtype=dtype), lengths)
+    times = rounds(sides, options.rounds, options.seconds, options.gap / 1e3)
     median = {k: statistics.median(v) for k, v in times.items()}
     faster, faster_inference = ratio(times, "ours", "theirs"), ratio(times, "ours_inference", "theirs_inference")
-    rate = multiply_adds(name, inputs, hidden, steps, batch) / median["ours"] / 1e9
+    real = 1.0 if lengths is None else float(lengths.double().mean()) / steps
+    rate = real * multiply_adds(name, inputs, hidden, steps, batch) / median["ours"] / 1e9
     return (
         f"| {name} | {steps}, {batch}, {inputs}, {hidden} | {median['ours'] * 1e3:.3f} | {rate:.0f} | "
         f"{type(theirs).__name__} | {median['theirs'] * 1e3:.3f} | {faster:.2f} | {median['ours_inference'] * 1e3:.3f} | "
@@ -44,6 +53,10 @@ def main() -> None:
     parser.add_argument(
         "--seconds", type=float, default=0.2, help="of each candidate in a round, so that caches are its own"
     )
+    parser.add_argument("--layers", type=int, default=1)
+    parser.add_argument("--bidirectional", action="store_true")
+    parser.add_argument("--ragged", action="store_true", help="lengths drawn evenly from 1 to T")
+    parser.add_argument("--gap", type=float, default=0.0, help="milliseconds of sleep before every call")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -55,8 +68,7 @@ def main() -> None:
     for name in options.cells.split(","):
         for shape in options.shapes.split(","):
             steps, batch, inputs, hidden = map(int, shape.split("x"))
-            line = row(name, (steps, batch, inputs, hidden), getattr(torch, options.dtype), options.rounds, options.seconds)
-            print(line, flush=True)
+            print(row(name, (steps, batch, inputs, hidden), options), flush=True)
 
 
 if __name__ == "__main__":

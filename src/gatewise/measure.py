@@ -35,8 +35,12 @@ def layers(name: str, inputs: int, hidden: int, **options: Any) -> tuple[torch.n
     return ours, getattr(torch.nn, FAMILY.get(name, "LSTM"))(inputs, hidden, **options, **extra)
 
 
-def rounds(candidates: Mapping[str, Callable[[], None]], count: int, seconds: float) -> dict[str, list[float]]:
-    """Seconds a call of each candidate in each of `count` rounds, in which each runs for about `seconds` in turn."""
+def rounds(
+    candidates: Mapping[str, Callable[[], None]], count: int, seconds: float, gap: float = 0.0
+) -> dict[str, list[float]]:
+    """Seconds a call of each candidate in each of `count` rounds, in which each runs for about `seconds` in turn.
+
+    gap: seconds of sleep before every call, which are not counted."""
     calls = {}
     for name, call in candidates.items():
         for _ in range(3):
@@ -47,10 +51,14 @@ def rounds(candidates: Mapping[str, Callable[[], None]], count: int, seconds: fl
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(count):
         for name, call in candidates.items():
-            start = time.perf_counter()
+            spent, start = 0.0, time.perf_counter()
             for _ in range(calls[name]):
+                if gap:
+                    spent += time.perf_counter() - start
+                    time.sleep(gap)
+                    start = time.perf_counter()
                 call()
-            times[name].append((time.perf_counter() - start) / calls[name])
+            times[name].append((spent + time.perf_counter() - start) / calls[name])
     return times
 
 
@@ -59,40 +67,54 @@ def ratio(times: Mapping[str, list[float]], ours: str, theirs: str) -> float:
     return statistics.median(b / a for a, b in zip(times[ours], times[theirs], strict=True))
 
 
-def training_step(layer: torch.nn.Module, x: torch.Tensor, dy: torch.Tensor) -> Callable[[], None]:
-    """Forward and backward, with all gradients; x is given for its gradient."""
+Run = Callable[[Any], Any]  # x to y
+
+
+def training_step(layer: torch.nn.Module, x: torch.Tensor, dy: torch.Tensor, run: Run | None = None) -> Callable[[], None]:
+    """Forward and backward, with all gradients; x is given for its gradient. run: how y comes of x."""
+    run = run or (lambda x: layer(x)[0])
 
     def step() -> None:
-        y, _ = layer(x)
-        y.backward(dy)
+        run(x).backward(dy)
         layer.zero_grad()
         x.grad = None
 
     return step
 
 
-def inference(layer: torch.nn.Module, x: torch.Tensor) -> Callable[[], None]:
+def inference(x: torch.Tensor, run: Run) -> Callable[[], None]:
     """Forward alone."""
     import torch
 
     def step() -> None:
         with torch.no_grad():
-            layer(x)
+            run(x)
 
     return step
 
 
-def both_sides(ours: torch.nn.Module, theirs: torch.nn.Module, x: torch.Tensor) -> dict[str, Callable[[], None]]:
-    """The candidates "ours", "theirs", "ours_inference" and "theirs_inference" for `rounds`, on x [T, B, I]."""
+def both_sides(
+    ours: torch.nn.Module, theirs: torch.nn.Module, x: torch.Tensor, lengths: torch.Tensor | None = None
+) -> dict[str, Callable[[], None]]:
+    """The candidates "ours", "theirs", "ours_inference" and "theirs_inference" for `rounds`, on x [T, B, I].
+
+    lengths [B]: theirs then packs x, as torch.nn wants it."""
     import torch
+    from torch.nn.utils.rnn import pack_padded_sequence
+
+    def run_ours(x: torch.Tensor) -> torch.Tensor:
+        return ours(x)[0] if lengths is None else ours(x, lengths=lengths)[0]
+
+    def run_theirs(x: torch.Tensor) -> torch.Tensor:
+        return theirs(x)[0] if lengths is None else theirs(pack_padded_sequence(x, lengths, enforce_sorted=False))[0].data
 
     learned = x.clone().requires_grad_()
     found: dict[str, Callable[[], None]] = {}
-    for name, layer in (("ours", ours), ("theirs", theirs)):
+    for name, layer, run in (("ours", ours, run_ours), ("theirs", theirs, run_theirs)):
         with torch.no_grad():
-            dy = torch.randn_like(layer(x)[0])
-        found[name] = training_step(layer, learned, dy)
-        found[f"{name}_inference"] = inference(layer, x)
+            dy = torch.randn_like(run(x))
+        found[name] = training_step(layer, learned, dy, run)
+        found[f"{name}_inference"] = inference(x, run)
     return found
 
 
