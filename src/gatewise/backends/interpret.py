@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..ir.cell import Cell
+from ..ir.cell import INPUT, SCALAR, Cell
 from ..ir.graph import Graph
 from ..ir.namespaces import namespace_of
 from ..ir.ops import OPS
@@ -19,16 +19,12 @@ Array = Any
 
 def sizes_of(cell: Cell, x: Array, params: Mapping[str, Array], states: Sequence[Array] | None = None) -> dict[str, int]:
     """The number of units of every dim, read off the arrays of a layer."""
-    sizes = {"1": 1, "input_size": int(x.shape[-1])}
-    for parameter in cell.parameters:
-        shape = params[parameter.name].shape
-        if parameter.in_dim is not None:
-            sizes.setdefault(parameter.in_dim, int(shape[1]))
-        dims = {p.dim for p in parameter.parts}
-        if len(dims) == 1:
-            sizes.setdefault(dims.pop(), int(shape[0]) // len(parameter.parts))
+    sizes = {SCALAR: 1, INPUT: int(x.shape[-1])}
+    for dim, name, axis, parts in cell.size_sources:
+        sizes[dim] = int(params[name].shape[axis]) // parts
     for state, value in zip(cell.states, states or (), strict=False):
-        sizes.setdefault(state.dim, int(value.shape[-1]))
+        if state.dim not in sizes:
+            sizes[state.dim] = int(value.shape[-1])
     return sizes
 
 

@@ -179,6 +179,18 @@ class Cell:
         return tuple(dict.fromkeys(d for d in used if d != SCALAR))
 
     @cached_property
+    def size_sources(self) -> tuple[tuple[str, str, int, int], ...]:
+        """Where the sizes of dims other than the input's can be read: (dim, parameter, axis, parts along it)."""
+        found: dict[str, tuple[str, int, int]] = {}
+        for p in self.parameters:
+            if p.in_dim is not None:
+                found.setdefault(p.in_dim, (p.name, 1, 1))
+            dims = {q.dim for q in p.parts}
+            if len(dims) == 1:
+                found.setdefault(dims.pop(), (p.name, 0, len(p.parts)))
+        return tuple((dim, *where) for dim, where in found.items() if dim not in (SCALAR, INPUT))
+
+    @cached_property
     def recurrent_matrices(self) -> frozenset[str]:
         """The names of the matrices that are applied to states, or to what was made of them."""
         nodes, found = self.graph.nodes, set()

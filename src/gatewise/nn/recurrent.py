@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -122,6 +122,7 @@ class Recurrent(nn.Module):
         if unused:
             raise GatewiseError(f"cell {self.cell.name!r} has no size {unused[0]!r}; it has {', '.join(self.cell.dims)}")
         self._normed = input_matrices(self.cell) if batch_norm else []
+        self._plan_runs()
         self._make_parameters(device, dtype)
         self.reset_parameters()
 
@@ -143,16 +144,20 @@ class Recurrent(nn.Module):
 
     def layer_sizes(self, layer: int) -> dict[str, int]:
         """The sizes of one layer: the first reads x, the others the outputs below them."""
-        return {INPUT: self._width_above(layer), **self.sizes}
+        return self._layer_sizes[layer]
 
-    def _runs(self) -> Iterator[tuple[int, bool, str]]:
-        """Every layer and direction, with the ending of its parameters' names."""
-        for layer in range(self.num_layers):
-            for reverse in (False, True)[: self.directions]:
-                yield layer, reverse, f"_l{layer}{'_reverse' if reverse else ''}"
+    def _plan_runs(self) -> None:
+        """What every call asks for: every layer and direction, with the ending of its parameters' names, and sizes."""
+        self._layer_sizes = [{INPUT: self._width_above(layer), **self.sizes} for layer in range(self.num_layers)]
+        self._runs = [
+            (layer, reverse, f"_l{layer}{'_reverse' if reverse else ''}")
+            for layer in range(self.num_layers)
+            for reverse in (False, True)[: self.directions]
+        ]
+        self._widths = [max(sizes[s.dim] for sizes in self._layer_sizes) for s in self.cell.states]
 
     def _make_parameters(self, device: Any, dtype: torch.dtype | None) -> None:
-        for layer, _, ending in self._runs():
+        for layer, _, ending in self._runs:
             for p in self.cell.parameters:
                 if self.bias or not p.is_bias:
                     shape = p.trained_shape(self.layer_sizes(layer))
@@ -164,7 +169,7 @@ class Recurrent(nn.Module):
 
     def reset_parameters(self) -> None:
         """Start every parameter anew, each part by the initialiser that the cell names."""
-        for layer, _, ending in self._runs():
+        for layer, _, ending in self._runs:
             sizes = self.layer_sizes(layer)
             for p in self.cell.parameters:
                 if self.bias or not p.is_bias:
@@ -220,7 +225,7 @@ class Recurrent(nn.Module):
         if self.bidirectional:
             raise GatewiseError("a bidirectional layer reads the future: it cannot be run a step at a time")
         layers = []
-        for layer, _, ending in self._runs():
+        for layer, _, ending in self._runs:
             params, shift = self.cell_parameters(layer, ending), None
             if params[0].dtype not in _COMPILED:
                 raise GatewiseError(f"a stream runs in float32 or float64, the layer is {params[0].dtype}")
@@ -245,13 +250,8 @@ class Recurrent(nn.Module):
     def _as_given(self, finals: tuple[Tensor, ...]) -> Any:
         return finals
 
-    def _widths(self, dim: str) -> list[int]:
-        """Units of a dim in each layer and direction."""
-        return [self.layer_sizes(layer)[dim] for layer, _, _ in self._runs()]
-
     def _initial(self, x: Tensor, states: tuple[Tensor, ...] | None, single: bool) -> list[Tensor]:
-        count, batch = self.num_layers * self.directions, x.shape[1]
-        shapes = [(count, batch, max(self._widths(s.dim))) for s in self.cell.states]
+        shapes = [(len(self._runs), x.shape[1], width) for width in self._widths]
         if states is None:
             return [x.new_zeros(shape) for shape in shapes]
         if len(states) != len(shapes):
@@ -281,7 +281,7 @@ class Recurrent(nn.Module):
         finals: list[tuple[Tensor, ...]] = []
         outputs: list[Tensor] = []
         x = drop(x, self.input_dropout, self.training, self.variational)
-        for n, (layer, reverse, ending) in enumerate(self._runs()):
+        for n, (layer, reverse, ending) in enumerate(self._runs):
             if layer and not reverse:
                 x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
                 outputs = []

@@ -90,11 +90,11 @@ class Layout:
     def cell(self) -> Cell:
         return self.plan.cell
 
-    @property
+    @cached_property
     def schedule(self) -> Schedule:
         return getattr(self.plan, self.mode)
 
-    @property
+    @cached_property
     def splits_units(self) -> bool:
         """Whether threads may share rows, each with panels of its own; a sum over units is built by one thread alone."""
         return not any(s.partials for s in (self.plan.infer, self.plan.save, self.plan.backward))

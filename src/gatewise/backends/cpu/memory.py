@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 
 import numpy as np
 
 ALIGNMENT = 64
+SMALL = 1 << 15  # bytes up to which the system's own memory is as fast
 LIMIT = 1 << 30  # bytes that wait for their next use, at the most
 
 
@@ -50,10 +52,10 @@ class Pool:
     def empty(self, shape: tuple[int, ...], dtype: np.dtype | type | str) -> np.ndarray:
         """An array of unknown content."""
         dtype = np.dtype(dtype)
-        count = 1
-        for n in shape:
-            count *= int(n)
-        size = -(-max(1, count * dtype.itemsize) // 4096) * 4096
+        size = math.prod(shape) * dtype.itemsize
+        if size <= SMALL:
+            return np.empty(shape, dtype)
+        size = -(-size // 4096) * 4096
         return np.asarray(_Lease(self, self.take(size), shape, dtype))
 
     def zeros(self, shape: tuple[int, ...], dtype: np.dtype | type | str) -> np.ndarray:

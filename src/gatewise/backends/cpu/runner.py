@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -94,8 +96,12 @@ def deal_rows(steps: int, batch: int, lengths: np.ndarray | None, reverse: bool,
     return Rows(index, tuple(counts), *_offsets(tuple(counts), steps))
 
 
-def address(array: np.ndarray) -> int:
-    return array.__array_interface__["data"][0]
+def address(array: Any) -> int:
+    """Where an array begins in memory."""
+    try:
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))  # a third of the time of the way below
+    except (TypeError, ValueError):  # it cannot be written to, or is empty
+        return array.__array_interface__["data"][0]
 
 
 def _aligned(size: int) -> int:
@@ -315,12 +321,13 @@ def split(layout: Layout, batch: int, threads: int) -> tuple[int, int]:
     """
     threads = max(1, min(threads, MOST_THREADS))
     members = 1
-    if layout.splits_units and team.meets(threads):
-        while threads % (2 * members) == 0:
-            rows = -(-batch * 2 * members // threads)
-            if layout.step_bytes < rows * 2 * members * _SHARE_BYTES:
-                break
-            members *= 2
+    while layout.splits_units and threads % (2 * members) == 0:
+        rows = -(-batch * 2 * members // threads)
+        if layout.step_bytes < rows * 2 * members * _SHARE_BYTES:
+            break
+        members *= 2
+    if members > 1 and not team.meets(threads):
+        members = 1
     return max(1, min(threads // members, batch)), members
 
 
@@ -370,7 +377,7 @@ def forward(
     for name in record:
         dim = cell.graph.nodes[dict(cell.named)[name]].dim
         recorded[name] = (POOL.zeros if lengths is not None else POOL.empty)((steps, batch, sizes[dim]), x.dtype)
-    kept = POOL.empty((kept_bytes(layout, steps, batch),), np.uint8)
+    kept = POOL.empty((kept_bytes(layout, steps, batch) if save else 0,), np.uint8)
     if steps and batch:
         blueprint = _blueprint(k, rows, members, steps, batch, reverse, lengths is None)
         addresses, numbers = addresses_of(layout, params, x, initial, histories, given)
