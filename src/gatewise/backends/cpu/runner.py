@@ -24,6 +24,7 @@ from .target import Target, host
 _CHUNK_BYTES = 1 << 20  # what backward keeps in the cache between its steps and the weights' gradients
 MOST_THREADS = 256
 _SHARE_BYTES = 1 << 16
+_CACHE_BYTES = 1 << 21
 _BLUEPRINTS = 64  # of one kernel
 _building = threading.Lock()
 
@@ -315,15 +316,14 @@ def split(layout: Layout, batch: int, threads: int) -> tuple[int, int]:
     """Into how many groups the rows are dealt, and how many threads share the units of each group.
 
     A group's threads wait for one another at every step and read what the others wrote, which costs about as much as
-    reading `_SHARE_BYTES` of weights for every row. It pays where there are more threads than rows, or so many weights
-    that reading them all takes each thread longer than its arithmetic: an LSTM of 512 units with 32 rows, one of 128 with
-    a single row.
+    reading `_SHARE_BYTES` of weights for every row. It pays where there are more threads than rows (an LSTM of 128 units
+    for a single row), and where all weights together do not stay in a processor's own cache, of `_CACHE_BYTES` at least.
     """
     threads = max(1, min(threads, MOST_THREADS))
     members = 1
     while layout.splits_units and threads % (2 * members) == 0:
         rows = -(-batch * 2 * members // threads)
-        if layout.step_bytes < rows * 2 * members * _SHARE_BYTES:
+        if layout.step_bytes < min(_CACHE_BYTES, rows * 2 * _SHARE_BYTES) * members:
             break
         members *= 2
     if members > 1 and not team.meets(threads):
