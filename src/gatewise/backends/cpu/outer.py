@@ -15,7 +15,7 @@ from ...plan.places import Place
 from .emit import I64, POINTER, Function, Module
 from .layout import BLOCK_ROWS, Layout, Panels, buffer_name, is_user, table_name
 from .products import emit_pack
-from .step import Clock, StepEmitter, emit_block_frame, emit_frame, row_address
+from .step import Clock, StepEmitter, emit_block_frame, emit_clear, emit_frame, emit_padding, row_address
 
 
 def outer_panels(layout: Layout, dim: str) -> tuple[Panels, ...]:
@@ -164,16 +164,6 @@ class OuterEmitter:
         f.loop(layout.vectors(dim), vector, start=member, step=members)
 
 
-def emit_clear(m: Module) -> ir.Function:
-    """clear(to, count): zeros in so many numbers."""
-    f = m.function("clear", [("to", POINTER), ("count", I64)])
-    to, count, b = f.arg["to"], f.arg["count"], f.b
-    whole = b.mul(b.sdiv(count, I64(m.lanes)), I64(m.lanes))
-    f.loop(whole, lambda i: f.store(f.constant(0.0), f.at(to, f.mul(i, m.size))), step=m.lanes)
-    f.loop(count, lambda i: b.store(m.constant(m.scalar, 0.0), f.at(to, f.mul(i, m.size)), align=m.size), start=whole)
-    return f.end()
-
-
 def emit_backward(m: Module, layout: Layout) -> None:
     """run(args): all steps of one thread's rows backwards, and its share of every gradient."""
     emit_pack(m, layout)
@@ -182,6 +172,7 @@ def emit_backward(m: Module, layout: Layout) -> None:
     step = StepEmitter(m, layout)
     emitter = OuterEmitter(m, layout)
     clear = emit_clear(m)
+    pad = emit_padding(m, layout, clear, "dx") if "dx" in layout.user_arrays else None
     outers = [emitter.emit(f"outer{k}", *found) for k, found in enumerate(layout.outer_sources)]
     f = m.function("run", [("args", POINTER)], internal=False)
     args, b, restore = f.arg["args"], f.b, f.flush_subnormals()
@@ -218,6 +209,8 @@ def emit_backward(m: Module, layout: Layout) -> None:
                 step.emit_step(f, frame, rows, packed, scratch)
 
             f.when(b.icmp_signed(">", rows, I64(0)), active)
+            if pad is not None:
+                f.call(pad, args, s)
 
         f.loop(b.sub(last, first), one)
         blocks = b.sdiv(b.add(b.sub(last, first), b.sub(block, I64(1))), block)

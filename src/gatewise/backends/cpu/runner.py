@@ -371,8 +371,7 @@ def forward(
     histories = []
     for n, state in enumerate(cell.states):
         whole = save or n == 0 or steps < 2 or state.name in layout.handed
-        make = POOL.zeros if n == 0 and lengths is not None else POOL.empty
-        histories.append(make((steps if whole else 2, batch, sizes[state.dim]), x.dtype))
+        histories.append(POOL.empty((steps if whole else 2, batch, sizes[state.dim]), x.dtype))
     recorded = {}
     for name in record:
         dim = cell.graph.nodes[dict(cell.named)[name]].dim
@@ -450,8 +449,8 @@ def backward(
     carried = _carried(cell, sizes, dfinals, batch, x.dtype)
     dx = None
     if input_gradient:
-        full = saved.lengths is None and steps and "dx" in layout.user_arrays  # then the kernel writes every row
-        dx = (POOL.empty if full else POOL.zeros)(x.shape, x.dtype)
+        written = steps and "dx" in layout.user_arrays  # every row, zeros past its length
+        dx = (POOL.empty if written else POOL.zeros)(x.shape, x.dtype)
     make = POOL.empty if steps and batch else POOL.zeros  # the kernel clears what it adds to
     gradients = make((layout.gradient_sizes[1],), x.dtype)
     if steps and batch:

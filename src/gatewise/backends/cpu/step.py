@@ -12,6 +12,7 @@ from typing import Any
 
 from llvmlite import ir
 
+from ...ir.cell import INPUT
 from ...ir.graph import SCALAR as ONE
 from ...plan.places import GRADIENT, PANEL, PARTIAL, ROWS, SCALAR, Place
 from .emit import I64, POINTER, Function, Module
@@ -449,12 +450,42 @@ def emit_block_frame(m: Module, layout: Layout) -> ir.Function:
     return f.end()
 
 
+def emit_clear(m: Module) -> ir.Function:
+    """clear(to, count): zeros in so many numbers."""
+    f = m.function("clear", [("to", POINTER), ("count", I64)])
+    to, count, b = f.arg["to"], f.arg["count"], f.b
+    whole = b.mul(b.sdiv(count, I64(m.lanes)), I64(m.lanes))
+    f.loop(whole, lambda i: f.store(f.constant(0.0), f.at(to, f.mul(i, m.size))), step=m.lanes)
+    f.loop(count, lambda i: b.store(m.constant(m.scalar, 0.0), f.at(to, f.mul(i, m.size)), align=m.size), start=whole)
+    return f.end()
+
+
+def emit_padding(m: Module, layout: Layout, clear: ir.Function, name: str) -> ir.Function:
+    """padding(args, step): zeros in an array of the user for the rows that are past their length."""
+    f = m.function("padding", [("args", POINTER), ("s", I64)])
+    args, fields = f.arg["args"], layout.fields
+    clock = Clock(f, layout, args, f.arg["s"])
+    index = f.pointer_field(args, fields["index"])
+    dim = INPUT if name == "dx" else layout.cell.output_dim
+
+    def row(b_: Any) -> None:
+        i = f.b.load(f.at(index, f.mul(b_, 8)), typ=I64, align=8)
+        f.call(clear, row_address(f, layout, args, clock, name, b_, i), layout.units(dim))
+
+    def all_rows() -> None:
+        f.loop(f.field(args, fields["rows"]), row, start=clock.rows)
+
+    f.when(f.b.icmp_signed("==", f.field(args, fields["member"]), I64(0)), all_rows)
+    return f.end()
+
+
 def emit_forward(m: Module, layout: Layout) -> None:
     """run(args): all steps of one thread's rows; what depends on inputs alone goes a block of steps ahead."""
     emit_pack(m, layout)
     frame_function = emit_frame(m, layout)
     block_frame = emit_block_frame(m, layout) if layout.block_arrays else None
     step = StepEmitter(m, layout)
+    pad = emit_padding(m, layout, emit_clear(m), f"new:{layout.cell.states[0].name}")
     f = m.function("run", [("args", POINTER)], internal=False)
     args, b, restore = f.arg["args"], f.b, f.flush_subnormals()
     frame, scratch = f.slot(I64, len(layout.frame), align=64), step.scratch(f)
@@ -469,6 +500,7 @@ def emit_forward(m: Module, layout: Layout) -> None:
             step.emit_step(f, frame, rows, packed, scratch)
 
         f.when(b.icmp_signed(">", rows, I64(0)), active)
+        f.call(pad, args, s)
 
     def block(s0: Any) -> None:
         end = b.add(s0, size)
