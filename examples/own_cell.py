@@ -22,8 +22,8 @@ from gatewise.nn import Recurrent
 @cell
 def keeper(x, h):
     """A slow memory: what is kept and what is taken in are gated apart, and both gates see the input and the state."""
-    keep = gate("keep", sigmoid, x, h, bias=3.0)
-    take = gate("take", sigmoid, x, h, bias=-1.0)
+    keep = gate("keep", sigmoid, x, h, bias=4.0)
+    take = gate("take", sigmoid, x, h, bias=-2.0)
     return keep * h + take * gate("new", tanh, x, h)
 
 
@@ -53,7 +53,7 @@ class Adder(torch.nn.Module):
 
 def train(model: Adder, steps: int, length: int, generator: torch.Generator) -> float:
     """The error on sequences that were never seen, after training."""
-    optimiser = torch.optim.Adam(model.parameters(), 3e-3)
+    optimiser = torch.optim.Adam(model.parameters(), 1e-2)
     for step in range(1, steps + 1):
         x, target = adding_problem(64, length, generator)
         loss = torch.nn.functional.mse_loss(model(x), target)

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-ARGUMENTS = {"own_cell.py": ["--steps", "200", "--length", "10"]}
+ARGUMENTS = {"own_cell.py": []}
 SAYS = {"own_cell.py": ["gradients agree", "same answers: True"]}
 
 
@@ -21,4 +21,4 @@ def test_own_cell(tmp_path):
     for words in SAYS["own_cell.py"]:
         assert words in done.stdout
     error = float(done.stdout.split("error on new sequences ")[1].split(";")[0])
-    assert error < 0.12  # always answering 1 gives 0.1667
+    assert error < 0.01  # always answering 1 gives 0.1667; with four seeds it was below 0.001
