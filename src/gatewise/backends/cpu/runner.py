@@ -331,7 +331,7 @@ def split(layout: Layout, batch: int, threads: int) -> tuple[int, int]:
     return max(1, min(threads // members, batch)), members
 
 
-def _meeting(division: tuple[int, int]) -> tuple[int, int]:
+def _possible(division: tuple[int, int]) -> tuple[int, int]:
     """The division, or that with a thread a group where its threads cannot meet; what is kept lies the same."""
     groups, members = division
     return division if members == 1 or team.meets(groups * members) else (groups, 1)
@@ -366,7 +366,7 @@ def forward(
     k = kernel(cell, sizes, dtype, "save" if save else "infer", record, True, lanes)
     layout = k.layout
     steps, batch = x.shape[:2]
-    groups, members = _meeting(division) if division else split(layout, batch, threads or team.available())
+    groups, members = _possible(division) if division else split(layout, batch, threads or team.available())
     rows = deal_rows(steps, batch, lengths, reverse, groups)
     histories = []
     for n, state in enumerate(cell.states):
@@ -444,7 +444,7 @@ def backward(
     k = kernel(cell, sizes, dtype, "backward", (), input_gradient, lanes)
     layout = k.layout
     steps, batch = x.shape[:2]
-    groups, members = _meeting(saved.division)
+    groups, members = _possible(saved.division)
     rows = deal_rows(steps, batch, saved.lengths, reverse, groups)
     carried = _carried(cell, sizes, dfinals, batch, x.dtype)
     dx = None
