@@ -17,7 +17,7 @@ import torch
 import torchrecurrent
 
 from gatewise import cells
-from gatewise.measure import layers, multiply_adds, ratio, rounds, training_step
+from gatewise.measure import both_sides, layers, multiply_adds, ratio, rounds
 
 PEERS = {
     "atr": "ATR", "brc": "BR", "nbrc": "NBR", "cfn": "CFN", "sgu": "SGU", "dsgu": "DSGU", "fast_rnn": "FastRNN",
@@ -55,11 +55,8 @@ def row(name: str, steps: int, batch: int, units: int, count: int, seconds: floa
     if name in PEERS:
         peer = f"torchrecurrent {PEERS[name]}"
         theirs = Loop(getattr(torchrecurrent, f"{PEERS[name]}Cell")(units, units))
-    x = torch.randn(steps, batch, units, requires_grad=True)
-    sides = {}
-    for side, layer in (("ours", ours), ("theirs", theirs)):
-        sides[side] = training_step(layer, x, torch.randn_like(layer(x)[0]))
-    times = rounds(sides, count, seconds)
+    sides = both_sides(ours, theirs, torch.randn(steps, batch, units))
+    times = rounds({side: sides[side] for side in ("ours", "theirs")}, count, seconds)
     median = {k: statistics.median(v) for k, v in times.items()}
     faster = ratio(times, "ours", "theirs")
     rate = multiply_adds(name, units, units, steps, batch) / median["ours"] / 1e9

@@ -22,7 +22,7 @@ from onnx import TensorProto, helper
 
 from gatewise.measure import layers, ratio, rounds
 
-GATES = {"lstm": "iofc", "gru": "zrh", "rnn": "i"}
+GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 
 
 def ours(layer: torch.nn.Module, x: np.ndarray) -> tuple[Callable[[], None], Callable[[], None]]:
@@ -44,7 +44,7 @@ def torchs(layer: torch.nn.Module, x: np.ndarray) -> Callable[[], None]:
 
 def onnxs(name: str, x: np.ndarray, units: int) -> Callable[[], None]:
     """onnxruntime's operator of the family, with weights of its own: only its time matters here."""
-    operator, gates, inputs = name.upper(), len(GATES[name]), x.shape[1]
+    operator, gates, inputs = name.upper(), GATES[name], x.shape[1]
     random = np.random.default_rng(0)
     shapes = {"W": (1, gates * units, inputs), "R": (1, gates * units, units), "B": (1, 2 * gates * units)}
     weights = [

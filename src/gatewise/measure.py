@@ -7,7 +7,6 @@ import platform
 import re
 import statistics
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +30,6 @@ def layers(name: str, inputs: int, hidden: int, **options: Any) -> tuple[torch.n
     sizes = cells.typical_sizes(cell, inputs, hidden)
     extra: dict[str, Any] = {d: n for d, n in sizes.items() if d not in (INPUT, HIDDEN)}
     ours = nn.Recurrent(cell, inputs, hidden, **options, **extra)
-    warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")
     return ours, getattr(torch.nn, FAMILY.get(name, "LSTM"))(inputs, hidden, **options, **extra)
 
 
@@ -67,12 +65,8 @@ def ratio(times: Mapping[str, list[float]], ours: str, theirs: str) -> float:
     return statistics.median(b / a for a, b in zip(times[ours], times[theirs], strict=True))
 
 
-Run = Callable[[Any], Any]  # x to y
-
-
-def training_step(layer: torch.nn.Module, x: torch.Tensor, dy: torch.Tensor, run: Run | None = None) -> Callable[[], None]:
-    """Forward and backward, with all gradients; x is given for its gradient. run: how y comes of x."""
-    run = run or (lambda x: layer(x)[0])
+def _training_step(layer: torch.nn.Module, run: Callable[[Any], Any], x: torch.Tensor, dy: Any) -> Callable[[], None]:
+    """Forward by run(x) and backward, with all gradients."""
 
     def step() -> None:
         run(x).backward(dy)
@@ -82,7 +76,7 @@ def training_step(layer: torch.nn.Module, x: torch.Tensor, dy: torch.Tensor, run
     return step
 
 
-def inference(x: torch.Tensor, run: Run) -> Callable[[], None]:
+def _inference(run: Callable[[Any], Any], x: torch.Tensor) -> Callable[[], None]:
     """Forward alone."""
     import torch
 
@@ -113,8 +107,8 @@ def both_sides(
     for name, layer, run in (("ours", ours, run_ours), ("theirs", theirs, run_theirs)):
         with torch.no_grad():
             dy = torch.randn_like(run(x))
-        found[name] = training_step(layer, learned, dy, run)
-        found[f"{name}_inference"] = inference(x, run)
+        found[name] = _training_step(layer, run, learned, dy)
+        found[f"{name}_inference"] = _inference(run, x)
     return found
 
 

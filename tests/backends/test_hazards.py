@@ -110,10 +110,10 @@ torch.testing.assert_close(y, layer(x)[0], rtol=0, atol=0)
     subprocess.run([sys.executable, "-c", script], check=True, env=environment, timeout=120)
 
 
-# torch warns of every Python number that a trace turns into a constant, and that tracing itself is going out of use
-@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.torch.jit.trace:DeprecationWarning")
 def test_a_trace_does_not_take_an_output_for_a_constant():
+    """torch warns of every Python number that a trace turns into a constant, and that tracing is going out of use."""
     layer = Recurrent("gru", 3, 4).eval()
-    with torch.no_grad(), pytest.raises((RuntimeError, TypeError)):
+    expected = pytest.warns(DeprecationWarning, match="torch.jit.trace"), pytest.warns(torch.jit.TracerWarning)
+    with torch.no_grad(), expected[0], expected[1], pytest.raises((RuntimeError, TypeError)):
         torch.jit.trace(layer, (torch.randn(5, 2, 3),), check_trace=False)(torch.randn(5, 2, 3))
     assert np.isfinite(layer(torch.randn(5, 2, 3))[0].detach().numpy()).all()

@@ -9,6 +9,13 @@ from gatewise.backends import run_layer
 RNG = np.random.default_rng(0)
 
 
+@pytest.fixture(autouse=True)
+def the_same_numbers():
+    """Each test draws its own, whatever tests run before it."""
+    global RNG
+    RNG = np.random.default_rng(0)
+
+
 def parameters(cell, inputs=4, hidden=8, scale=0.5):
     sizes = {"input_size": inputs, "hidden_size": hidden}
     trained = {n: RNG.standard_normal(s) * scale for n, s in cell.shapes(sizes).items()}
@@ -156,7 +163,7 @@ def test_the_antisymmetric_network_neither_explodes_nor_vanishes():
     matrix = params[next(p.name for p in cell.parameters if p.constraint)]
     growth = (1 + (0.01 * np.linalg.norm(matrix, 2)) ** 2) ** 500
     assert 1 < growth < 20  # an unconstrained matrix of such entries changes it by many orders of magnitude
-    assert norms.min() > 1 - 1e-6 and norms.max() < growth * (1 + 1e-6)
+    assert norms.min() > 1 - 1e-6 and norms.max() < min(2.5, growth * (1 + 1e-6))
 
 
 def test_ind_rnns_weights_stay_below_the_bound_of_the_paper():

@@ -37,7 +37,8 @@ class Stream:
     ):
         if not isinstance(batch, int) or isinstance(batch, bool) or batch < 1:
             raise GatewiseError(f"batch must be a whole number above 0, got {batch!r}")
-        self.cell, self.batch, self.shift = cell, batch, shift
+        self.cell, self.batch = cell, batch
+        self.shift = None if shift is None else np.array(shift, dtype)
         if compiler_available():
             from .cpu.stepper import Stepper
 

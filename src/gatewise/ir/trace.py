@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .cell import HIDDEN, INPUT, Cell, CellError, Parameter, Part, State
-from .graph import Builder, Graph, GraphError, Node, Symbol, pruned
+from .graph import Builder, Graph, GraphError, Symbol, pruned
 
 _active = threading.local()
 
@@ -116,29 +116,23 @@ class _Tracer:
         roots = [n.index for n in news] + list(self.named.values())
         nodes, place = pruned(self.builder.nodes, roots + given)
         try:
-            return self.record(states, nodes, place, news, hyper)
+            return Cell(
+                name=recipe.__name__,
+                states=states,
+                parameters=tuple(
+                    Parameter(n, tuple(parts), self.in_dims[n], n in self.biases, self.constraints.get(n, ""))
+                    for n, parts in self.parameters.items()
+                ),
+                graph=Graph(nodes, tuple((s.name, place[n.index]) for s, n in zip(states, news, strict=True))),
+                named=tuple((name, place[i]) for name, i in self.named.items()),
+                hyper=tuple(hyper.items()),
+                doc=recipe.doc,
+                paper=recipe.paper,
+            )
         except CellError as e:
             where = self.lines[e.about] if e.about else self.line()
             message = str(e).removeprefix(f"cell {recipe.__name__!r}: ")
             raise CellError(f"cell {recipe.__name__!r}, {where}: {message}", e.about) from None
-
-    def record(
-        self, states: tuple[State, ...], nodes: tuple[Node, ...], place: Mapping[int, int], news: list[Symbol], hyper: dict
-    ) -> Cell:
-        recipe = self.recipe
-        return Cell(
-            name=recipe.__name__,
-            states=states,
-            parameters=tuple(
-                Parameter(n, tuple(parts), self.in_dims[n], n in self.biases, self.constraints.get(n, ""))
-                for n, parts in self.parameters.items()
-            ),
-            graph=Graph(nodes, tuple((s.name, place[n.index]) for s, n in zip(states, news, strict=True))),
-            named=tuple((name, place[i]) for name, i in self.named.items()),
-            hyper=tuple(hyper.items()),
-            doc=recipe.doc,
-            paper=recipe.paper,
-        )
 
     def line(self) -> str:
         """Where in the cell's own function the mistake stands, or what runs now; else where the function begins."""

@@ -19,6 +19,8 @@ def zoneout(cell: Cell, share: float | None = None) -> Cell:
     go on) under the name "zoneout_" and the state's. States that only hand on an input are left as they are.
     Paper: Krueger et al., Zoneout, arXiv 1606.01305, equation 5; within a step the equations use the values before it.
     """
+    if share == 0:
+        return cell
     builder = Builder(cell.graph.nodes)
     dims = {s.name: s.dim for s in cell.states}
     outputs = []

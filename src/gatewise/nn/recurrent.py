@@ -231,15 +231,12 @@ class Recurrent(nn.Module):
                 raise GatewiseError(f"a stream runs in float32 or float64, the layer is {params[0].dtype}")
             if self.batch_norm:
                 norm = self._norm(ending)
-                params, shift = (
-                    self._scaled(params, norm.scaled([params[k] for k in self._normed], norm.variance)),
-                    norm.mean,
-                )
-            arrays = [a.cpu().numpy().copy() for a in params]
-            named = {p.name: a for p, a in zip(self.cell.parameters, arrays, strict=True)}
-            cell = zoneout(self.cell, self.zoneout) if self.zoneout else self.cell
-            shift = None if shift is None else shift.cpu().numpy().copy()
-            layers.append(Stream(cell, named, self.layer_sizes(layer), batch_size, arrays[0].dtype.name, shift))
+                params = self._scaled(params, norm.scaled([params[k] for k in self._normed], norm.variance))
+                shift = norm.mean.cpu().numpy()
+            arrays = {p.name: a.cpu().numpy() for p, a in zip(self.cell.parameters, params, strict=True)}
+            dtype = str(params[0].dtype).removeprefix("torch.")
+            cell = zoneout(self.cell, self.zoneout)
+            layers.append(Stream(cell, arrays, self.layer_sizes(layer), batch_size, dtype, shift))
         return StreamStack(layers)
 
     def _as_tuple(self, states: Any) -> tuple[Tensor, ...] | None:

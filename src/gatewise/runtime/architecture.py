@@ -56,7 +56,7 @@ class Stack:
     @property
     def running_cell(self) -> Cell:
         """The cell as it runs after training."""
-        return zoneout(self.cell, self.zoneout) if self.zoneout else self.cell
+        return zoneout(self.cell, self.zoneout)
 
     def sizes(self, input_size: int) -> dict[str, int]:
         """Every size that the cell's shapes refer to."""

@@ -38,9 +38,17 @@ class RuntimeNetwork:
         self._head = weights["encoder.weight" if architecture.head.tied else "head.weight"]
         self._head_bias = weights["head.bias"]
 
-    def stream(self, batch: int = 1) -> NetworkStream:
-        """The network for a step at a time, from states of zero."""
-        return NetworkStream(self, batch)
+    def encode(self, tokens: np.ndarray) -> np.ndarray:
+        """Token numbers [...] to what the first layer reads [..., I]."""
+        return self._encoder[tokens]
+
+    def scores(self, outputs: np.ndarray) -> np.ndarray:
+        """The last layer's outputs [..., H] to scores [..., V]."""
+        return outputs @ self._head.T + self._head_bias
+
+    def stream(self, states: list[LayerStates]) -> NetworkStream:
+        """The network for a step at a time, from the states that `run` returned."""
+        return NetworkStream(self, states)
 
     def run(
         self, tokens: np.ndarray, states: list[LayerStates] | None = None, lengths: np.ndarray | None = None
@@ -55,37 +63,29 @@ class RuntimeNetwork:
         Returns:
             Scores (logits) [T, B, V], float32, and the states after the last step.
         """
-        x = self._encoder[tokens]
+        x = self.encode(tokens)
         after: list[LayerStates] = []
         for layer, parameters in enumerate(self._layers):
             before = None if states is None else states[layer]
             x, new = run_layer(self._cell, parameters, x, before, lengths)
             after.append(tuple(new))
-        return x @ self._head.T + self._head_bias, after
+        return self.scores(x), after
 
 
 class NetworkStream:
     """A network that is given tokens as they come and remembers its states; many times faster than `run` with one step."""
 
-    def __init__(self, network: RuntimeNetwork, batch: int) -> None:
+    def __init__(self, network: RuntimeNetwork, states: list[LayerStates]) -> None:
         architecture = network.architecture
         sizes = architecture.stack.layer_sizes(architecture.encoder.size)
-        layers = [Stream(network._cell, p, s, batch) for p, s in zip(network._layers, sizes, strict=True)]
-        self._encoder, self._stack = network._encoder, StreamStack(layers)
-        self._head, self._head_bias = network._head, network._head_bias
+        batch = len(states[0][0])
+        self._network = network
+        self._stack = StreamStack([Stream(network._cell, p, s, batch) for p, s in zip(network._layers, sizes, strict=True)])
+        self._stack.states = states
 
     def step(self, tokens: np.ndarray) -> np.ndarray:
         """Scores (logits) [B, V] for what follows the tokens [B]."""
-        return self._stack.step(self._encoder[tokens]) @ self._head.T + self._head_bias
-
-    @property
-    def states(self) -> list[LayerStates]:
-        """The states of every layer, as `RuntimeNetwork.run` takes and gives them."""
-        return self._stack.states
-
-    @states.setter
-    def states(self, values: list[LayerStates]) -> None:
-        self._stack.states = values
+        return self._network.scores(self._stack.step(self._network.encode(tokens)))
 
 
 def check_weights(architecture: Architecture, weights: Mapping[str, np.ndarray]) -> None:

@@ -41,7 +41,7 @@ class Sampling:
         if self.temperature == 0:
             return (np.arange(len(scores)) == scores.argmax()).astype(np.float64)
         p = np.exp(log_softmax(scores.astype(np.float64) / self.temperature))
-        order = np.argsort(-p, kind="stable")
+        order = np.argsort(-scores, kind="stable")  # scores that differ may have equal probabilities
         keep = len(p) if self.top_k is None else min(self.top_k, len(p))
         if self.top_p is not None:
             # The token that crosses the bound is in; rounding must not leave none.
@@ -72,8 +72,7 @@ def sample(
     """
     scores, states = network.run(prompt[:, None])
     last = scores[-1, 0]
-    stream = network.stream()
-    stream.states = states
+    stream = network.stream(states)
     for drawn in range(length):
         last = last.copy()
         last[list(never)] = -np.inf

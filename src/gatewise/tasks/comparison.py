@@ -15,6 +15,8 @@ from ..errors import ParameterError, require
 from ..tensorfile import write_atomically
 from .language import LanguageModel
 
+CURVE = 5  # validations an epoch: each costs about a thirtieth of it
+
 
 @dataclass(frozen=True)
 class Result:
@@ -75,7 +77,8 @@ def compare(
     Args:
         text: as in `LanguageModel.fit`.
         cells: names of built-in cells.
-        model: all hyper-parameters but the cell; hidden_size is that of the first cell.
+        model: all hyper-parameters but the cell; hidden_size is that of the first cell. Without validate_every each is
+            measured five times an epoch, so that there is a curve to draw.
         parameters: how many trained numbers each may have; None gives all what the first cell has. Every cell gets the
             largest hidden_size that fits.
         started: called with each model before it is trained.
@@ -88,11 +91,13 @@ def compare(
 
     if model.tie_weights:
         raise ParameterError("cells of different widths cannot share one embedding with the output: leave out tie_weights")
-    vocabulary, _ = encode_text(open_text(text), model.level, model.vocabulary_size)
+    vocabulary, tokens = encode_text(open_text(text), model.level, model.vocabulary_size)
+    steps = len(tokens) * (1 - model.validation_fraction) / (model.batch_size * model.bptt)
+    every = model.validate_every or max(1, round(steps / CURVE))
     candidates = []
     for cell in cells:
         sizes = {d: n for d, n in (model.cell_sizes or {}).items() if d in library.get(cell).dims}
-        changed = {"cell": cell, "patience": None, "cell_sizes": sizes}
+        changed = {"cell": cell, "patience": None, "cell_sizes": sizes, "validate_every": every}
         candidates.append(LanguageModel(**{**model.get_params(), **changed}))
     for candidate in candidates:
         candidate.check_parameters()

@@ -30,7 +30,7 @@ class Kernel:
 
     def __init__(self, layout: Layout, code: bytes):
         llvm = binding()
-        llvm.add_symbol(YIELD, yield_address())
+        _name_what_kernels_call()
         machine = machine_of(layout.target)
         engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
         engine.add_object_file(llvm.ObjectFileRef.from_data(code))
@@ -43,6 +43,11 @@ class Kernel:
         prototype = ctypes.CFUNCTYPE(None, ctypes.c_int64)  # a foreign call: the GIL is released while it runs
         self.pack = prototype(engine.get_function_address("pack"))
         self.run = prototype(engine.get_function_address("run"))
+
+
+@cache
+def _name_what_kernels_call() -> None:
+    binding().add_symbol(YIELD, yield_address())
 
 
 def machine_of(target: Target):

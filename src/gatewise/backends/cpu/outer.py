@@ -210,7 +210,7 @@ def emit_backward(m: Module, layout: Layout) -> None:
 
             f.when(b.icmp_signed(">", rows, I64(0)), active)
             if pad is not None:
-                f.call(pad, args, s)
+                pad(f, s, rows)
 
         f.loop(b.sub(last, first), one)
         blocks = b.sdiv(b.add(b.sub(last, first), b.sub(block, I64(1))), block)

@@ -23,8 +23,8 @@ from .target import Target, host
 
 _CHUNK_BYTES = 1 << 20  # what backward keeps in the cache between its steps and the weights' gradients
 MOST_THREADS = 256
-_SHARE_BYTES = 1 << 16
-_CACHE_BYTES = 1 << 21
+_SHARE_BYTES = 1 << 16  # of weights that take as long to read as a row's part in threads' meeting, see `split`
+_CACHE_BYTES = 1 << 21  # of weights that stay in the cache of one processor
 _BLUEPRINTS = 64  # of one kernel
 _building = threading.Lock()
 
@@ -320,15 +320,21 @@ def split(layout: Layout, batch: int, threads: int) -> tuple[int, int]:
     for a single row), and where all weights together do not stay in a processor's own cache, of `_CACHE_BYTES` at least.
     """
     threads = max(1, min(threads, MOST_THREADS))
-    members = 1
-    while layout.splits_units and threads % (2 * members) == 0:
-        rows = -(-batch * 2 * members // threads)
-        if layout.step_bytes < min(_CACHE_BYTES, rows * 2 * _SHARE_BYTES) * members:
-            break
-        members *= 2
+    members = _members(layout.step_bytes, batch, threads) if layout.splits_units else 1
     if members > 1 and not team.meets(threads):
         members = 1
     return max(1, min(threads // members, batch)), members
+
+
+@lru_cache(maxsize=256)
+def _members(weights: int, batch: int, threads: int) -> int:
+    """The most of so many threads, a divisor of them, for which sharing pays."""
+    found = 1
+    for members in range(2, threads + 1):
+        rows = -(-batch * members // threads)
+        if threads % members == 0 and weights >= min(_CACHE_BYTES, rows * 2 * _SHARE_BYTES) * members / 2:
+            found = members
+    return found
 
 
 def _possible(division: tuple[int, int]) -> tuple[int, int]:
@@ -376,20 +382,23 @@ def forward(
     for name in record:
         dim = cell.graph.nodes[dict(cell.named)[name]].dim
         recorded[name] = (POOL.zeros if lengths is not None else POOL.empty)((steps, batch, sizes[dim]), x.dtype)
-    kept = POOL.empty((kept_bytes(layout, steps, batch) if save else 0,), np.uint8)
+    kept = POOL.empty((kept_bytes(layout, steps, batch),), np.uint8) if save else None
     if steps and batch:
         blueprint = _blueprint(k, rows, members, steps, batch, reverse, lengths is None)
         addresses, numbers = addresses_of(layout, params, x, initial, histories, given)
         work = POOL.empty((blueprint.work_bytes,), np.uint8)
-        addresses |= {"kept": address(kept), "work": address(work)}
+        addresses["work"] = address(work)
+        if kept is not None:
+            addresses["kept"] = address(kept)
         for name, a in recorded.items():
             addresses[f"record:{name}"] = address(a)
         _run(k, blueprint, addresses, numbers, work)
     finals = tuple(
         _final(history, start, lengths, reverse, steps) for history, start in zip(histories, initial, strict=True)
     )
-    saved = Saved(tuple(histories), kept, lengths) if save else None
-    if saved is not None:
+    saved = None
+    if kept is not None:
+        saved = Saved(tuple(histories), kept, lengths)
         saved.trailer[:3] = groups, members, 0
     return Result(histories[0], finals, recorded, saved)
 

@@ -210,13 +210,16 @@ class StepEmitter:
     def __init__(self, m: Module, layout: Layout):
         self.m, self.layout = m, layout
         self.barrier = emit_barrier(m, layout.fields) if layout.splits_units else None
-        self.functions = []
+        self.functions = []  # of all panels, with where their weights begin and how many panels of the group come before
         made: dict[tuple, Tiles] = {}
         for k, geometry in enumerate(layout.geometries):
+            offset, before = layout.packed_offsets[k], 0
             for n, panels in enumerate(geometry.panels):
                 product = emit_products(m, layout, geometry, panels, f"product{k}_{n}", made)
                 epilogue = Epilogue(m, layout, geometry, panels, f"epilogue{k}_{n}").emit()
-                self.functions.append((k, geometry, panels, product, epilogue))
+                self.functions.append((geometry, panels, product, epilogue, offset, before))
+                offset += panels.count * layout.panel_bytes(geometry, panels.units)
+                before += panels.count
 
     def scratch(self, f: Function) -> Any:
         """Room for the accumulators of one tile, or of the rows that share a slice."""
@@ -272,14 +275,10 @@ class StepEmitter:
         """All groups, for the step or the block of steps that the frame describes."""
         layout, args = self.layout, f.arg["args"]
         member, members = (f.field(args, layout.fields[n]) for n in ("member", "members"))
-        used: dict[int, int] = {}
-        before: dict[int, int] = {}
-        for k, geometry, panels, product, epilogue in self.functions:
+        for geometry, panels, product, epilogue, offset, before in self.functions:
             if geometry.group.when != when:
                 continue
             size = layout.panel_bytes(geometry, panels.units)
-            offset = layout.packed_offsets[k] + used.get(k, 0)
-            used[k] = used.get(k, 0) + panels.count * size
 
             def panel(
                 p: Any, geometry=geometry, panels=panels, product=product, epilogue=epilogue, size=size, offset=offset
@@ -310,11 +309,10 @@ class StepEmitter:
                 deal(f, rows, geometry.tile_rows, tile)
 
             if panels.count == 1:
-                owner = f.b.srem(I64(before.get(k, 0)), members)
+                owner = f.b.srem(I64(before), members)
                 f.when(f.b.icmp_signed("==", member, owner), lambda panel=panel: panel(0))
             else:
                 f.loop(panels.count, panel, start=member, step=members)
-            before[k] = before.get(k, 0) + panels.count
             if panels is geometry.panels[-1]:
                 self.wait(f)
 
@@ -460,8 +458,9 @@ def emit_clear(m: Module) -> ir.Function:
     return f.end()
 
 
-def emit_padding(m: Module, layout: Layout, clear: ir.Function, name: str) -> ir.Function:
-    """padding(args, step): zeros in an array of the user for the rows that are past their length."""
+def emit_padding(m: Module, layout: Layout, clear: ir.Function, name: str) -> Callable[[Function, Any, Any], None]:
+    """Writes, into a function, a step's call of padding(args, step), which puts zeros into an array of the user for the
+    rows that are past their length; the first member of a group does so, where there are such rows."""
     f = m.function("padding", [("args", POINTER), ("s", I64)])
     args, fields = f.arg["args"], layout.fields
     clock = Clock(f, layout, args, f.arg["s"])
@@ -472,11 +471,16 @@ def emit_padding(m: Module, layout: Layout, clear: ir.Function, name: str) -> ir
         i = f.b.load(f.at(index, f.mul(b_, 8)), typ=I64, align=8)
         f.call(clear, row_address(f, layout, args, clock, name, b_, i), layout.units(dim))
 
-    def all_rows() -> None:
-        f.loop(f.field(args, fields["rows"]), row, start=clock.rows)
+    f.loop(f.field(args, fields["rows"]), row, start=clock.rows)
+    padding = f.end()
 
-    f.when(f.b.icmp_signed("==", f.field(args, fields["member"]), I64(0)), all_rows)
-    return f.end()
+    def pad(g: Function, s: Any, rows: Any) -> None:
+        args = g.arg["args"]
+        first = g.b.icmp_signed("==", g.field(args, fields["member"]), I64(0))
+        some = g.b.icmp_signed("<", rows, g.field(args, fields["rows"]))
+        g.when(g.b.and_(first, some), lambda: g.call(padding, args, s))
+
+    return pad
 
 
 def emit_forward(m: Module, layout: Layout) -> None:
@@ -500,7 +504,7 @@ def emit_forward(m: Module, layout: Layout) -> None:
             step.emit_step(f, frame, rows, packed, scratch)
 
         f.when(b.icmp_signed(">", rows, I64(0)), active)
-        f.call(pad, args, s)
+        pad(f, s, rows)
 
     def block(s0: Any) -> None:
         end = b.add(s0, size)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...ir.cell import INPUT, Cell
 from .memory import POOL
-from .runner import Blueprint, addresses_of, deal_rows, kernel
+from .runner import Blueprint, address, addresses_of, deal_rows, kernel
 
 
 class Stepper:
@@ -25,7 +25,7 @@ class Stepper:
         self._tables = []
         for before, after in (sets, sets[::-1]):
             addresses, numbers = addresses_of(k.layout, held, self.x, [b[0] for b in before], after, ())
-            addresses["work"] = self._work.__array_interface__["data"][0]
+            addresses["work"] = address(self._work)
             self._tables.append(blueprint.tables(addresses, numbers))
         self._blueprint = blueprint  # owns the rows that the tables point to
         # what a step calls, and what it leaves, in turn
