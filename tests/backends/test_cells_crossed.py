@@ -24,7 +24,7 @@ def widths():
 
 
 POSITIVE = {"slstm": ("n",)}  # it is divided by
-AMPLIFIES = {("multiplicative_lstm", "float32")}  # its products of products; the interpreter's errors are as large
+SCALE = {"multiplicative_lstm": 0.3}  # at 0.4 its products of products are chaotic: an error grows fourfold each step
 SHAPES = [  # steps, batch, input, hidden: a step alone, tails of every kind, more rows than a tile, more than a panel
     (1, 2, 1, 3),
     (2, 7, 5, 16),
@@ -46,14 +46,10 @@ def test_gradients_agree_with_differences(name, ragged, reverse):
 def test_kernels_agree_with_the_interpreter(name, dtype):
     for steps, batch, inputs, hidden in SHAPES:
         for ragged, reverse in product((False, True), (False, True)):
-            case = checks.random_case(
-                cells.get(name), steps, batch, inputs, hidden, ragged, reverse, positive=POSITIVE.get(name, ()), proj_size=7
-            )
-            expected, narrow = checks.interpreted(case), case.astype(dtype)
-            bound = checks.TOLERANCE[dtype]
-            if (name, dtype) in AMPLIFIES:
-                bound = max(bound, 3 * max(checks.errors(checks.interpreted(narrow), expected).values()))
-            checks.compare(case, checks.compiled(narrow, threads=2), expected, bound)
+            given = {"scale": SCALE.get(name, 0.4), "positive": POSITIVE.get(name, ()), "proj_size": 7}
+            case = checks.random_case(cells.get(name), steps, batch, inputs, hidden, ragged, reverse, **given)
+            got = checks.compiled(case.astype(dtype), threads=2)
+            checks.compare(case, got, checks.interpreted(case), checks.TOLERANCE[dtype])
 
 
 @pytest.mark.parametrize("lanes", widths())

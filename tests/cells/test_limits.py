@@ -155,15 +155,15 @@ def test_the_antisymmetric_network_neither_explodes_nor_vanishes():
     """arXiv 1902.09689: the Jacobian's eigenvalues lie on the imaginary axis, so that without damping a small state keeps
     its size for many steps: a step of length epsilon lengthens it at most by sqrt(1 + (epsilon lambda)^2)."""
     cell = cells.get("antisymmetric_rnn", epsilon=0.01, gamma=0.0)
-    params, _ = parameters(cell, scale=1.0)
+    params, _ = parameters(cell, scale=0.7)
     params["bias"][:] = 0
     start = RNG.standard_normal((1, 8)) * 1e-6
     y, _ = run_layer(cell, params, np.zeros((1000, 1, 4)), (start,))
     norms = np.linalg.norm(y[:, 0], axis=1) / np.linalg.norm(start)
     matrix = params[next(p.name for p in cell.parameters if p.constraint)]
     growth = (1 + (0.01 * np.linalg.norm(matrix, 2)) ** 2) ** 500
-    assert 1 < growth < 20  # an unconstrained matrix of such entries changes it by many orders of magnitude
-    assert norms.min() > 1 - 1e-6 and norms.max() < min(2.5, growth * (1 + 1e-6))
+    assert growth < 2.5  # an unconstrained matrix of such entries changes it by many orders of magnitude
+    assert norms.min() > 1 - 1e-6 and norms.max() < growth * (1 + 1e-6)
 
 
 def test_ind_rnns_weights_stay_below_the_bound_of_the_paper():
