@@ -8,7 +8,7 @@ from gatewise.backends.cpu.peak import peak_rate
 from gatewise.cli.application import run
 
 
-@pytest.mark.filterwarnings("default:LSTM with projections")  # torch's own, of its own layer
+@pytest.mark.filterwarnings("ignore:LSTM with projections")  # said by torch of its own layer
 def test_a_small_bench(capsys):
     arguments = ["--shape", "5x4x8x16", "--rounds", "1", "--seconds", "0.01", "--cells", "lstm,projected_lstm"]
     assert run(["bench", *arguments]) == 0

@@ -9,7 +9,6 @@ from gatewise._version import __version__
 from gatewise.cli import train_language
 from gatewise.cli.application import gatewise as group
 from gatewise.cli.application import run
-from gatewise.cli.parameters import parameter_help
 from gatewise.modelfile import load
 from gatewise.tasks.language import LanguageModel
 
@@ -18,7 +17,7 @@ SMALL = ["--hidden-size", "16", "--batch-size", "4", "--bptt", "20", "--no-verbo
 
 def test_every_parameter_is_an_option_with_the_estimators_default_and_help():
     options = {option.name: option for option in train_language.command.params}
-    helps = parameter_help(LanguageModel)
+    helps = LanguageModel.parameter_help()
     assert helps.keys() == LanguageModel.parameters().keys()
     for name, parameter in LanguageModel.parameters().items():
         option = options[name]

@@ -157,7 +157,7 @@ def test_resume_refuses_another_text_or_network(corpus, tmp_path):
     path = tmp_path / "a.checkpoint"
     model = LanguageModel(**SMALL).fit(corpus[:2000], checkpoint=path)
     for changes, text, message in [
-        ({}, corpus[:1999], "another text"),
+        ({}, corpus[:1999], "trained on other data"),
         ({"hidden_size": 17}, corpus[:2000], "another network"),
         ({"bptt": 21}, corpus[:2000], "trained with bptt=20, not 21"),
     ]:

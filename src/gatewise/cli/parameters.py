@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from types import NoneType, UnionType
@@ -56,8 +54,7 @@ class OptionalType(click.ParamType):
 
 def estimator_options(estimator: type[Estimator], leave_out: Sequence[str] = ()) -> Callable[[click.Command], click.Command]:
     """A decorator that gives a command one option for every hyper-parameter of an estimator, but for some."""
-    helps = parameter_help(estimator)
-    hints = typing.get_type_hints(estimator.__init__)
+    helps, hints = estimator.parameter_help(), typing.get_type_hints(estimator)
 
     def add(command: click.Command) -> click.Command:
         for name, parameter in estimator.parameters().items():
@@ -67,21 +64,6 @@ def estimator_options(estimator: type[Estimator], leave_out: Sequence[str] = ())
         return command
 
     return add
-
-
-def parameter_help(estimator: type[Estimator]) -> dict[str, str]:
-    """What the "Parameters" section of an estimator's docstring says about each one."""
-    text = inspect.cleandoc(estimator.__doc__ or "")
-    section = re.search(r"^Parameters\n-+\n(.*?)(?:\n\n|\Z)", text, re.DOTALL | re.MULTILINE)
-    found: dict[str, str] = {}
-    name = ""
-    for line in section.group(1).splitlines() if section else ():
-        if line.startswith(" "):
-            found[name] = f"{found[name]} {line.strip()}".strip()
-        else:
-            name = line.strip()
-            found[name] = ""
-    return found
 
 
 def _option(name: str, hint: Any, default: Any, text: str) -> click.Option:

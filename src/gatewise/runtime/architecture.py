@@ -1,10 +1,10 @@
-"""What a model is made of: encoder → recurrent stack → head. Torch (training) and NumPy (running) build from it."""
+"""What a model is made of, from encoder to head. Torch (training) and NumPy (running) build from it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, get_args, get_type_hints
 
 from ..errors import FileError, ParameterError
 from ..ir import Cell
@@ -15,24 +15,80 @@ Shapes = dict[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Encoder:
-    """Token numbers to vectors.
+    """What comes in at a step to a vector.
 
     Attributes:
-        kind: ``"one_hot"`` (one input per token, nothing trained) or ``"embedding"`` (a trained row per token).
-        tokens: how many tokens there are, V.
+        kind: ``"one_hot"`` (a token, one input each, nothing trained), ``"embedding"`` (a trained row a token), or
+            ``"features"`` (numbers, less their mean in the training data and divided by their standard deviation there).
+        tokens: how many tokens there are, V; 0 for features.
         size: the width of the vectors; V for one-hot.
     """
 
-    kind: Literal["one_hot", "embedding"]
+    kind: Literal["one_hot", "embedding", "features"]
     tokens: int
     size: int
 
     def __post_init__(self) -> None:
-        if self.kind not in ("one_hot", "embedding"):
-            raise FileError(f"the model has an encoder of kind {self.kind!r}, which this version does not know")
+        check_kind("an encoder", self.kind, get_args(get_type_hints(Encoder)["kind"]))
 
     def shapes(self) -> Shapes:
+        if self.kind == "features":
+            return {"encoder.mean": (self.size,), "encoder.scale": (self.size,)}
         return {"encoder.weight": (self.tokens, self.size)} if self.kind == "embedding" else {}
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution over steps with a rectifier, between encoder and stack. Steps before the first and after the last are 0.
+
+    Attributes:
+        size: channels out.
+        width: steps that one output sees, an odd number.
+        stride: steps from one output to the next; a sequence of n steps leaves it with ceil(n / stride).
+    """
+
+    size: int
+    width: int
+    stride: int = 1
+
+    def shapes(self, input_size: int) -> Shapes:
+        return {"convolution.weight": (self.size, input_size, self.width), "convolution.bias": (self.size,)}
+
+    def steps(self, lengths: Any) -> Any:
+        """How many steps are left of so many."""
+        return -(-lengths // self.stride)
+
+
+READOUTS = ("steps", "last", "mean", "max", "attention")
+
+
+@dataclass(frozen=True)
+class Readout:
+    """From the stack's outputs to what the head reads.
+
+    Attributes:
+        kind: ``"steps"`` gives every step; the others one vector a sequence: the ``"last"`` step of each direction, the
+            ``"mean"`` or ``"max"`` over steps, or ``"attention"``, the mean weighted with softmax over the steps of
+            query · tanh(weight y + bias), all trained.
+
+    Paper of the attention: Z. Yang et al., "Hierarchical attention networks for document classification", NAACL 2016.
+    """
+
+    kind: Literal["steps", "last", "mean", "max", "attention"] = "steps"
+
+    def __post_init__(self) -> None:
+        check_kind("a readout", self.kind, READOUTS)
+
+    def shapes(self, size: int) -> Shapes:
+        if self.kind != "attention":
+            return {}
+        return {"readout.weight": (size, size), "readout.bias": (size,), "readout.query": (size,)}
+
+
+def check_kind(what: str, kind: str, known: Sequence[str]) -> None:
+    """Raise a `FileError` for a kind that this version does not have."""
+    if kind not in known:
+        raise FileError(f"the model has {what} of kind {kind!r}, which this version does not know")
 
 
 @dataclass(frozen=True)
@@ -45,6 +101,7 @@ class Stack:
         num_layers: how many layers.
         cell_sizes: the further sizes that some cells have, such as ``{"proj_size": 64}``.
         zoneout: the share of its old state that every unit kept in training, on the average.
+        bidirectional: whether every layer has a second direction, its outputs beside those of the first.
     """
 
     cell: Cell
@@ -52,6 +109,12 @@ class Stack:
     num_layers: int
     cell_sizes: Mapping[str, int] = field(default_factory=dict)
     zoneout: float = 0.0
+    bidirectional: bool = False
+
+    @property
+    def directions(self) -> list[str]:
+        """The ending of the names of each direction's parameters."""
+        return ["", "_reverse"] if self.bidirectional else [""]
 
     @property
     def running_cell(self) -> Cell:
@@ -64,7 +127,7 @@ class Stack:
 
     @property
     def output_size(self) -> int:
-        return self.sizes(0)[self.cell.output_dim]
+        return self.sizes(0)[self.cell.output_dim] * len(self.directions)
 
     def layer_sizes(self, input_size: int) -> list[dict[str, int]]:
         """The sizes of every layer: the first reads the input, the others the outputs below them."""
@@ -73,8 +136,9 @@ class Stack:
     def shapes(self, input_size: int) -> Shapes:
         found: Shapes = {}
         for layer, sizes in enumerate(self.layer_sizes(input_size)):
-            for name, shape in self.cell.shapes(sizes).items():
-                found[f"recurrent.{name}_l{layer}"] = shape
+            for ending in self.directions:
+                for name, shape in self.cell.shapes(sizes).items():
+                    found[f"recurrent.{name}_l{layer}{ending}"] = shape
         return found
 
 
@@ -99,7 +163,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Architecture:
-    """Encoder → stack → head.
+    """Encoder → convolution, where there is one → stack → readout → head.
 
     Raises:
         ParameterError: the parts do not fit together.
@@ -108,12 +172,14 @@ class Architecture:
     encoder: Encoder
     stack: Stack
     head: Head
+    convolution: Convolution | None = None
+    readout: Readout = field(default_factory=Readout)
 
     def __post_init__(self) -> None:
         unknown = set(self.stack.cell_sizes) - set(self.stack.cell.dims)
         if unknown:
             raise ParameterError(f"cell {self.stack.cell.name!r} has no size {sorted(unknown)[0]!r}")
-        missing = [size for size in self.stack.cell.dims if size not in self.stack.sizes(self.encoder.size)]
+        missing = [size for size in self.stack.cell.dims if size not in self.stack.sizes(self.input_size)]
         if missing:
             raise ParameterError(f"cell {self.stack.cell.name!r} needs cell_sizes={{{missing[0]!r}: a whole number}}")
         if self.head.tied and self.encoder.kind != "embedding":
@@ -124,33 +190,44 @@ class Architecture:
                 f"{self.encoder.size}, the output has {self.stack.output_size}"
             )
 
+    @property
+    def input_size(self) -> int:
+        """What the stack reads a step."""
+        return self.encoder.size if self.convolution is None else self.convolution.size
+
     def shapes(self) -> Shapes:
-        """The shape of every trained array, by its name in the model file."""
+        """The shape of every array, by its name in the model file."""
         return {
             **self.encoder.shapes(),
-            **self.stack.shapes(self.encoder.size),
+            **({} if self.convolution is None else self.convolution.shapes(self.encoder.size)),
+            **self.stack.shapes(self.input_size),
+            **self.readout.shapes(self.stack.output_size),
             **self.head.shapes(self.stack.output_size),
         }
 
     def to_json(self) -> dict[str, Any]:
+        stack = {f.name: getattr(self.stack, f.name) for f in fields(Stack)}
         return {
             "encoder": asdict(self.encoder),
-            "stack": {
-                "cell": self.stack.cell.to_json(),
-                "hidden_size": self.stack.hidden_size,
-                "num_layers": self.stack.num_layers,
-                "cell_sizes": dict(self.stack.cell_sizes),
-                "zoneout": self.stack.zoneout,
-            },
+            "convolution": None if self.convolution is None else asdict(self.convolution),
+            "stack": {**stack, "cell": self.stack.cell.to_json(), "cell_sizes": dict(self.stack.cell_sizes)},
+            "readout": asdict(self.readout),
             "head": asdict(self.head),
         }
 
     @classmethod
     def from_json(cls, record: Any) -> Architecture:
-        """The architecture that `to_json` wrote; `FileError` when it is not one."""
+        """The architecture that `to_json` wrote, now or in an earlier version; `FileError` when it is not one."""
         try:
             stack = dict(record["stack"])
             stack["cell"] = Cell.from_json(stack["cell"])
-            return cls(Encoder(**record["encoder"]), Stack(**stack), Head(**record["head"]))
+            convolution = record.get("convolution")
+            return cls(
+                Encoder(**record["encoder"]),
+                Stack(**stack),
+                Head(**record["head"]),
+                None if convolution is None else Convolution(**convolution),
+                Readout(**record.get("readout", {})),
+            )
         except (KeyError, TypeError) as error:
             raise FileError(f"the file has a damaged architecture: {type(error).__name__} at {error}") from error

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,8 +18,9 @@ from ..data.vocabulary import Vocabulary
 from ..errors import FileError, GatewiseError
 from ..runtime.architecture import Architecture
 from ..training import checkpoint as checkpoints
-from ..training.loop import Options, Trainer
-from .network import Network, Regularisation, export_weights
+from .model import Trained
+from .network import Network, Regularisation
+from .training import train
 
 if TYPE_CHECKING:
     from .language import LanguageModel
@@ -109,10 +109,10 @@ def _to_tensors(window: Window, device: torch.device) -> Batch:
     return inputs, targets, lengths
 
 
-def train(
+def train_language(
     model: LanguageModel, source: TextLike, *, checkpoint: Path | None, resume: bool, checkpoint_seconds: float
-) -> tuple[Vocabulary, Architecture, dict[str, np.ndarray], list[dict[str, Any]], dict[str, Any]]:
-    """What `LanguageModel.fit` does: returns the vocabulary, the architecture, the weights, the history, the facts."""
+) -> tuple[Vocabulary, Trained]:
+    """What `LanguageModel.fit` does: the vocabulary of the text, and the trained network."""
     text = open_text(source)
     vocabulary, tokens = encode_text(text, model.level, model.vocabulary_size)
     if not len(tokens):
@@ -125,47 +125,21 @@ def train(
         bptt=model.bptt,
         batch_size=model.batch_size,
         validation_fraction=model.validation_fraction,
-        regularisation=Regularisation(**{part.name: getattr(model, part.name) for part in fields(Regularisation)}),
+        regularisation=model.build_regularisation(),
     )
-    options = Options(**{option.name: getattr(model, option.name) for option in fields(Options)})
-    job = {
-        "task": "language",
-        "hyperparameters": model.plain_params(),
-        "architecture": architecture.to_json(),
-        "paths": [str(path.resolve()) for path in text.paths],
-        "fingerprint": fingerprint(tokens),
-    }
-    snapshot = None
-    if resume and checkpoint is not None and checkpoint.exists():
-        found, snapshot = checkpoints.load(checkpoint)
-        _check_same_job(checkpoint, found, job)
-    trainer = Trainer(task, options, job=job, checkpoint_path=checkpoint, checkpoint_seconds=checkpoint_seconds)
-    network = trainer.fit(snapshot)
-    assert isinstance(network, Network)
-    position = trainer.position
-    facts = {
-        "steps": position.step,
-        "seconds": round(position.seconds, 3),
-        "tokens": len(tokens),
-        "unit": vocabulary.unit,
-        "validation_loss": position.best_loss,
-        "stopped": position.stopped,
-    }
-    return vocabulary, architecture, export_weights(network), position.history, facts
-
-
-def _check_same_job(path: Path, found: dict[str, Any], job: dict[str, Any]) -> None:
-    """Raise a `FileError` unless the checkpoint belongs to this text and this network."""
-    if found.get("task") != job["task"]:
-        raise FileError(f"{path} is a checkpoint of the task {found.get('task')!r}, not {job['task']!r}")
-    for name in KEPT_ON_RESUME:
-        before, now = found["hyperparameters"].get(name), job["hyperparameters"][name]
-        if before != now:
-            raise FileError(f"{path} was trained with {name}={before}, not {now}: it cannot go on with another one")
-    if found["fingerprint"] != job["fingerprint"]:
-        raise FileError(f"{path} was trained on another text, or the text has changed since")
-    if Architecture.from_json(found["architecture"]) != Architecture.from_json(job["architecture"]):
-        raise FileError(f"{path} is of another network: cell, sizes and layers must be the same to go on")
+    trained = train(
+        model,
+        task,
+        architecture,
+        fingerprint=fingerprint(tokens),
+        kept_on_resume=KEPT_ON_RESUME,
+        facts={"tokens": len(tokens), "unit": vocabulary.unit},
+        paths=text.paths,
+        checkpoint=checkpoint,
+        resume=resume,
+        checkpoint_seconds=checkpoint_seconds,
+    )
+    return vocabulary, trained
 
 
 def resume_from(checkpoint: Path, model_type: type[LanguageModel], *, verbose: bool = True) -> LanguageModel:

@@ -1,4 +1,4 @@
-"""Encoder → recurrent stack → head as a torch module: what training sees of an `Architecture`."""
+"""An `Architecture` as a torch module: what training sees of it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..ir.cell import INPUT, Cell
+from ..ir.cell import INPUT
 from ..nn import Recurrent
 from ..nn.regularise import activation_penalty, drop, temporal_activation_penalty
-from ..runtime.architecture import Architecture, Encoder, Head
+from ..runtime.architecture import Architecture, Convolution, Encoder, Head, Readout, Stack
 
 INPUT_BOUND = 2.0  # gives a gate a spread of about 1.2 over the tokens
 
@@ -46,10 +46,77 @@ class LinearHead(nn.Module):
         return F.linear(x, self.weight if weight is None else weight, self.bias)
 
 
-def build_encoder(encoder: Encoder) -> OneHot | nn.Embedding:
+class Standardise(nn.Module):
+    """Features [..., F] less their mean, divided by their standard deviation, both of the training data."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("scale", torch.ones(size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.scale
+
+
+class StepConvolution(nn.Module):
+    """`Convolution` of x [T, B, I], and how many steps are left of each row."""
+
+    def __init__(self, record: Convolution, input_size: int) -> None:
+        super().__init__()
+        self.record = record
+        bound = (3 / (input_size * record.width)) ** 0.5
+        self.weight = nn.Parameter(torch.empty(record.size, input_size, record.width).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.zeros(record.size))
+
+    def forward(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        if lengths is not None:
+            x = torch.where(within(x, lengths)[:, :, None], x, 0.0)
+            lengths = self.record.steps(lengths)
+        y = F.conv1d(x.permute(1, 2, 0), self.weight, self.bias, self.record.stride, self.record.width // 2)
+        return torch.relu(y).permute(2, 0, 1), lengths
+
+
+class StepReadout(nn.Module):
+    """A vector [B, H] of the stack's outputs y [T, B, H], which are 0 past a row's length."""
+
+    def __init__(self, record: Readout, size: int, directions: int) -> None:
+        super().__init__()
+        self.kind, self.forward_size = record.kind, size // directions
+        if record.kind == "attention":
+            bound = size**-0.5
+            self.weight = nn.Parameter(torch.empty(size, size).uniform_(-bound, bound))
+            self.bias = nn.Parameter(torch.zeros(size))
+            self.query = nn.Parameter(torch.empty(size).uniform_(-bound, bound))
+
+    def forward(self, y: Tensor, lengths: Tensor | None) -> Tensor:
+        steps = torch.full((y.shape[1],), len(y), device=y.device) if lengths is None else lengths.to(y.device)
+        if self.kind == "last":
+            last = y[steps - 1, torch.arange(len(steps), device=y.device), : self.forward_size]
+            return torch.cat([last, y[0, :, self.forward_size :]], 1)
+        if self.kind == "mean":
+            return y.sum(0) / steps[:, None]
+        counts = within(y, steps)
+        if self.kind == "max":
+            return torch.where(counts[:, :, None], y, -torch.inf).amax(0)
+        score = torch.tanh(F.linear(y, self.weight, self.bias)) @ self.query
+        share = torch.where(counts, score, -torch.inf).softmax(0)
+        return (share[:, :, None] * y).sum(0)
+
+
+def within(x: Tensor, lengths: Tensor) -> Tensor:
+    """Where steps of x [T, B, ...] lie within the lengths of their rows: [T, B]."""
+    return torch.arange(len(x), device=x.device)[:, None] < lengths.to(x.device)
+
+
+def build_encoder(encoder: Encoder) -> OneHot | nn.Embedding | Standardise:
     """The module of an encoder record."""
     if encoder.kind == "one_hot":
         return OneHot(encoder.tokens)
+    if encoder.kind == "features":
+        return Standardise(encoder.size)
     embedding = nn.Embedding(encoder.tokens, encoder.size)
     # Vectors of length 1, as one-hot ones are; torch's default, length sqrt(E), would make tied output scores huge.
     nn.init.normal_(embedding.weight, std=encoder.size**-0.5)
@@ -86,11 +153,14 @@ class Network(nn.Module):
         self.regularisation = r = regularisation or Regularisation()
         self.encoder = build_encoder(architecture.encoder)
         sizes: dict[str, Any] = dict(stack.cell_sizes)
+        c = architecture.convolution
+        self.convolution = None if c is None else StepConvolution(c, architecture.encoder.size)
         self.recurrent = Recurrent(
             stack.cell,
-            architecture.encoder.size,
+            architecture.input_size,
             stack.hidden_size,
             num_layers=stack.num_layers,
+            bidirectional=stack.bidirectional,
             dropout=r.dropout if stack.num_layers > 1 else 0.0,
             input_dropout=r.input_dropout,
             variational=r.variational_dropout,
@@ -98,21 +168,24 @@ class Network(nn.Module):
             zoneout=stack.zoneout,
             **sizes,
         )
-        self._widen_input_weights(stack.cell)
+        vectors = architecture.encoder.kind != "features" and c is None  # of length 1; else numbers of size 1
+        self._widen_input_weights(stack, INPUT_BOUND if vectors else (3 / architecture.input_size) ** 0.5)
+        self.readout = StepReadout(architecture.readout, stack.output_size, len(stack.directions))
         self.tied = architecture.head.tied
         self.head = LinearHead(architecture.head, stack.output_size, self._shared())
 
     @torch.no_grad()
-    def _widen_input_weights(self, cell: Cell) -> None:
-        """Draw the first layer's input weights from ±`INPUT_BOUND` instead of ±1/sqrt(H).
+    def _widen_input_weights(self, stack: Stack, bound: float) -> None:
+        """Draw the first layer's input weights from ±bound instead of ±1/sqrt(H).
 
-        The usual bound counts on H inputs of size 1. The encoder's vectors have length 1 as a whole: with it a token
-        would hardly move a gate, and training would spend its first epoch learning to listen.
+        The usual bound counts on H inputs of size 1. A token's vector has length 1 as a whole, and features are few: with
+        it an input would hardly move a gate, and training would spend its first epoch learning to listen.
         """
-        for parameter in cell.parameters:
+        for parameter in stack.cell.parameters:
             if parameter.in_dim == INPUT:
-                weight = self.recurrent.get_parameter(f"{parameter.name}_l0")
-                weight.mul_(INPUT_BOUND * self.recurrent.hidden_size**0.5)
+                for ending in stack.directions:
+                    weight = self.recurrent.get_parameter(f"{parameter.name}_l0{ending}")
+                    weight.mul_(bound * self.recurrent.hidden_size**0.5)
 
     def _shared(self) -> nn.Parameter | None:
         if not self.tied:
@@ -123,25 +196,32 @@ class Network(nn.Module):
         return weight
 
     def forward(
-        self, tokens: Tensor, states: Sequence[Tensor] | None = None, lengths: Tensor | None = None
+        self, inputs: Tensor, states: Sequence[Tensor] | None = None, lengths: Tensor | None = None
     ) -> tuple[Tensor, tuple[Tensor, ...], Tensor | None]:
-        """Scores [T, B, classes] for token numbers [T, B], the states after them, and what the penalties add to the loss.
+        """Scores [T, B, classes] or [B, classes], the states after them, and what the penalties add to the loss.
 
         Args:
+            inputs: token numbers [T, B], or features [T, B, F].
             states: what an earlier call returned; None starts from zero.
             lengths: the number of steps that count in each row [B]; None means T.
         """
+        x = self.encoder(inputs)
+        if self.convolution is not None:
+            x, lengths = self.convolution(x, lengths)
         # A cell with one state takes and gives a tensor, as torch.nn.GRU does; here states are always a tuple.
         before = states[0] if states is not None and len(states) == 1 else states
-        outputs, after = self.recurrent(self.encoder(tokens), before, lengths=lengths)
+        outputs, after = self.recurrent(x, before, lengths=lengths)
         after = (after,) if isinstance(after, Tensor) else tuple(after)
         r = self.regularisation
-        dropped = drop(outputs, r.dropout, self.training, r.variational_dropout)
+        if self.readout.kind == "steps":
+            read = dropped = drop(outputs, r.dropout, self.training, r.variational_dropout)
+        else:
+            dropped, read = outputs, F.dropout(self.readout(outputs, lengths), r.dropout, self.training)
         penalty = None
         if self.training and (r.activation_penalty or r.temporal_penalty):
             temporal = temporal_activation_penalty(outputs, lengths)
             penalty = r.activation_penalty * activation_penalty(dropped, lengths) + r.temporal_penalty * temporal
-        return self.head(dropped, self._shared()), after, penalty
+        return self.head(read, self._shared()), after, penalty
 
 
 def export_weights(network: Network) -> dict[str, np.ndarray]:

@@ -1,0 +1,92 @@
+"""What every estimator of sequences does with its trained network: keep it, show it, write it to a file and read it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from ..modelfile import save_model
+from ..runtime.architecture import Architecture
+from ..runtime.network import RuntimeNetwork
+from .options import RecurrentOptions, TrainingOptions
+from .summary import table_of_layers
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training gives.
+
+    Attributes:
+        architecture: what was trained.
+        weights: its arrays by name, float32.
+        history: one record a validation.
+        facts: steps, seconds, the lowest validation loss, why it ended, and what the task adds.
+    """
+
+    architecture: Architecture
+    weights: dict[str, np.ndarray]
+    history: list[dict[str, Any]]
+    facts: dict[str, Any]
+
+
+class Model(TrainingOptions, RecurrentOptions):
+    """An estimator whose fitted state is a network and what its task learned beside it."""
+
+    task: ClassVar[str]  # its name in a model file
+
+    def learned(self) -> dict[str, Any]:
+        """What the task learned beside the network, as JSON values by name: vocabulary, classes, scales."""
+        raise NotImplementedError
+
+    def restore(self, learned: Mapping[str, Any]) -> None:
+        """Set what `learned` gave."""
+        raise NotImplementedError
+
+    def _become(self, trained: Trained) -> Self:
+        self.__dict__.pop("_network", None)
+        self.architecture_, self.weights_ = trained.architecture, trained.weights
+        self.history_, self.training_ = trained.history, trained.facts
+        return self
+
+    @cached_property
+    def _network(self) -> RuntimeNetwork:
+        return RuntimeNetwork(self.architecture_, self.weights_)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_network"}  # made again when it is needed
+
+    def summary(self) -> str:
+        """A table of layers, shapes and parameter counts."""
+        self.check_is_fitted()
+        return table_of_layers(self.architecture_)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to one ``.safetensors`` file, atomically; `gatewise.load` reads it.
+
+        Raises:
+            FileError: the file cannot be written.
+        """
+        self.check_is_fitted()
+        header = {
+            "architecture": self.architecture_.to_json(),
+            "hyperparameters": self.plain_params(),
+            "history": self.history_,
+            "training": self.training_,
+            **self.learned(),
+        }
+        save_model(path, self.task, header, self.weights_)
+
+    @classmethod
+    def from_record(cls, header: Mapping[str, Any], weights: dict[str, np.ndarray]) -> Self:
+        """The estimator of a model file's header and weights."""
+        architecture = Architecture.from_json(header["architecture"])
+        model = cls.from_plain_params(header["hyperparameters"], architecture.stack.cell)
+        model.restore(header)
+        model._become(Trained(architecture, weights, header["history"], header["training"]))
+        _ = model._network  # checks the weights against the architecture
+        return model
