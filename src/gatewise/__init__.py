@@ -21,6 +21,9 @@ _HOMES = {
     "CellError": "ir.cell",
     "GatewiseError": "errors",
     "LanguageModel": "tasks.language",
+    "SequenceClassifier": "tasks.classifier",
+    "SequenceRegressor": "tasks.regressor",
+    "SequenceTagger": "tasks.tagger",
     "load": "modelfile",
 }
 _ROOMS = ("cells", "checks", "nn")

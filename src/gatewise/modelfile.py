@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import importlib
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from . import tensorfile
 from .errors import FileError
 
-if TYPE_CHECKING:
-    from .tasks.language import LanguageModel
-
 KIND = "model"
 VERSION = 1
-TASKS = {"language": ("gatewise.tasks.language", "LanguageModel")}
+TASKS = {
+    "language": ("gatewise.tasks.language", "LanguageModel"),
+    "classify": ("gatewise.tasks.classifier", "SequenceClassifier"),
+    "regress": ("gatewise.tasks.regressor", "SequenceRegressor"),
+    "tag": ("gatewise.tasks.tagger", "SequenceTagger"),
+}
 
 
 def save_model(path: str | os.PathLike[str], task: str, header: dict[str, Any], weights: dict[str, np.ndarray]) -> None:
@@ -28,23 +30,26 @@ def save_model(path: str | os.PathLike[str], task: str, header: dict[str, Any], 
     tensorfile.write(path, KIND, VERSION, {"task": task, **header}, weights)
 
 
-def load(path: str | os.PathLike[str]) -> LanguageModel:
+def load(path: str | os.PathLike[str], task: str | None = None) -> Any:
     """Load a trained model; the file says which estimator it is. No torch is needed.
 
     Args:
         path: a file that `save` wrote.
+        task: the task it must be for, such as ``"language"``; None takes any.
 
     Returns:
         The fitted estimator.
 
     Raises:
-        FileError: the file is missing, truncated, not a Gatewise model, or of a newer version.
+        FileError: the file is missing, truncated, not a Gatewise model, of a newer version, or of another task.
     """
     header, weights = tensorfile.read(path, KIND, VERSION)
-    task = header.get("task")
-    if task not in TASKS:
-        raise FileError(f"{path} holds a model for the task {task!r}, which this version does not know")
-    module, name = TASKS[task]
+    found = header.get("task")
+    if found not in TASKS:
+        raise FileError(f"{path} holds a model for the task {found!r}, which this version does not know")
+    if task is not None and found != task:
+        raise FileError(f"{path} holds a {TASKS[found][1]}; a {TASKS[task][1]} is needed here")
+    module, name = TASKS[found]
     try:
         return getattr(importlib.import_module(module), name).from_record(header, weights)
     except KeyError as error:

@@ -28,8 +28,9 @@ def test_every_parameter_is_an_option_with_the_estimators_default_and_help():
 
 def test_help_of_every_command(capsys):
     names = group.list_commands(click.Context(group))
-    assert names == ["train", "generate", "score", "show", "resume", "compare", "cells", "bench"]
-    tasks = (["train", "language", "--help"], ["compare", "language", "--help"])
+    assert names == [*("train", "generate", "score", "predict", "evaluate", "show", "resume", "compare", "cells", "bench")]
+    trained = [["train", task, "--help"] for task in ("language", "classify", "regress", "tag")]
+    tasks = (*trained, ["compare", "language", "--help"])
     for arguments in (["--help"], ["train", "-h"], *tasks, *([name, "-h"] for name in names)):
         assert run(arguments) == 0
         assert "Usage: gatewise" in capsys.readouterr().out

@@ -2,13 +2,15 @@
 
 import pytest
 
-from gatewise.training.schedule import DEFAULT_EPOCHS, FINAL_SHARE, Budget, learning_rate_share
+from gatewise.training.schedule import DEFAULT_EPOCHS, DEFAULT_STEPS, FINAL_SHARE, Budget, learning_rate_share
 
 
 def test_the_first_limit_counts():
     assert Budget.of(100, epochs=3, max_steps=250, max_seconds=None) == Budget(250, None)
     assert Budget.of(100, epochs=2, max_steps=250, max_seconds=9) == Budget(200, 9)
     assert Budget.of(100, None, None, None) == Budget(100 * DEFAULT_EPOCHS, None)
+    assert Budget.of(7, None, None, None) == Budget(7 * 72, None)  # the first whole epochs with DEFAULT_STEPS
+    assert 7 * 71 < DEFAULT_STEPS <= 7 * 72
     budget = Budget(200, 10)
     assert budget.used(50, 1) == 0.25
     assert budget.used(50, 9) == 0.9

@@ -17,6 +17,8 @@ COMMANDS = {
     "train": "gatewise.cli.train",
     "generate": "gatewise.cli.generate",
     "score": "gatewise.cli.score",
+    "predict": "gatewise.cli.predict",
+    "evaluate": "gatewise.cli.evaluate",
     "show": "gatewise.cli.show",
     "resume": "gatewise.cli.resume",
     "compare": "gatewise.cli.compare",

@@ -33,7 +33,7 @@ def command(
     """Write text with the language model in the file MODEL, each token as soon as it is drawn."""
     from ..modelfile import load
 
-    tokens = load(model).generate(prompt, length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+    tokens = load(model, "language").generate(prompt, length, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
     click.echo(prompt, nl=False)
     for token in tokens:
         click.echo(token, nl=False)

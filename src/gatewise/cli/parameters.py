@@ -85,6 +85,8 @@ def _click_type(name: str, hint: Any) -> Any:
         return click.Choice(cells.names())
     if name == "cell_sizes":
         return SizesType()
+    if name == "class_weight":  # a dict of weights needs Python
+        return click.Choice(("balanced",))
     kinds = typing.get_args(hint) if isinstance(hint, UnionType) else (hint,)
     (kind,) = (kind for kind in kinds if kind is not NoneType)
     if typing.get_origin(kind) is Literal:

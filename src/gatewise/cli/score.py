@@ -31,7 +31,7 @@ def command(model: Path, texts: tuple[str, ...], files: tuple[Path, ...]) -> Non
 
     if not texts and not files:
         raise click.UsageError("nothing to score: give texts, or --file FILE")
-    language_model = load(model)
+    language_model = load(model, "language")
     entries = [(text, text) for text in texts]
     entries += [(str(path), "".join(open_text(path).pieces())) for path in files]
     for name, text in entries:

@@ -19,11 +19,16 @@ def command(model: Path) -> None:
     click.echo(estimator.summary())
     click.echo()
     click.echo(f"estimator   {estimator}")
-    click.echo(f"vocabulary  {len(estimator.vocabulary_):,} {estimator.vocabulary_.unit}")
+    vocabulary = getattr(estimator, "vocabulary_", None)
+    if vocabulary is not None:
+        click.echo(f"vocabulary  {len(vocabulary):,} {vocabulary.unit}")
+    count = facts.get("tokens", facts.get("sequences"))
     click.echo(
-        f"trained     {facts['steps']:,} steps in {facts['seconds']:.1f} s on {facts['tokens']:,} "
-        f"{facts['unit']}; ended: {facts['stopped']}"
+        f"trained     {facts['steps']:,} steps in {facts['seconds']:.1f} s on {count:,} {facts['unit']}; "
+        f"ended: {facts['stopped']}"
     )
     loss = facts["validation_loss"]
-    if loss is not None:
+    if loss is not None and estimator.task != "language":
+        click.echo(f"validation  loss {loss:.4f} on {facts['held_out']:,} {facts['unit']} held out")
+    elif loss is not None:
         click.echo(f"validation  {loss:.4f} nats, {loss / math.log(2):.4f} bits, perplexity {math.exp(loss):.3f}")

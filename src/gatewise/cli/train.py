@@ -6,6 +6,11 @@ from .application import LazyGroup
 
 command = LazyGroup(
     "train",
-    modules={"language": "gatewise.cli.train_language"},
+    modules={
+        "language": "gatewise.cli.train_language",
+        "classify": "gatewise.cli.train_classify",
+        "regress": "gatewise.cli.train_regress",
+        "tag": "gatewise.cli.train_tag",
+    },
     help="Train a model.",
 )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
-from ..errors import ParameterError
-from ..tasks.language import LanguageModel
+from ..errors import FileError, ParameterError
+from ..tasks.model import Model
+from ..tensorfile import check_writable
 
 SUFFIX = ".checkpoint"
 
@@ -29,18 +32,45 @@ def model_of(checkpoint: Path) -> Path:
     return checkpoint.with_name(checkpoint.name.removesuffix(SUFFIX))
 
 
-def finish(model: LanguageModel, output: Path, checkpoint: Path) -> None:
+def finish(model: Model, output: Path, checkpoint: Path) -> None:
     """Write the model; only then is the checkpoint of no more use."""
     model.save(output)
     checkpoint.unlink(missing_ok=True)
 
 
-def report(model: LanguageModel, output: Path) -> None:
+def report(model: Model, output: Path) -> None:
     """Say on standard output how training ended and where the model is."""
     facts = model.training_
     loss = facts["validation_loss"]
     click.echo(f"{facts['steps']:,} steps in {facts['seconds']:.1f} s: {facts['stopped']}")
-    if loss is not None:
+    if loss is not None and model.task != "language":
+        click.echo(f"validation loss {loss:.4f} on {facts['held_out']:,} {facts['unit']} held out")
+    elif loss is not None:
         unit = facts["unit"].removesuffix("s")
         click.echo(f"validation loss {loss:.4f} nats a {unit}, {loss / math.log(2):.4f} bits a {unit}")
     click.echo(f"wrote {output}")
+
+
+def begin(output: Path, resume: bool) -> Path:
+    """Check that the model can be written, and that no checkpoint of another run lies in its place; returns that place."""
+    check_writable(output)
+    checkpoint = checkpoint_beside(output)
+    if checkpoint.exists() and not resume:
+        raise FileError(f"{checkpoint} is left of an interrupted run: add --resume to go on with it, or delete it")
+    return checkpoint
+
+
+def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator: the options that every command which trains has."""
+    output = click.option(
+        "-o",
+        "--output",
+        required=True,
+        type=click.Path(path_type=Path),
+        metavar="MODEL",
+        help="Where to write the model, a .safetensors file.",
+    )
+    resume = click.option(
+        "--resume", is_flag=True, help="Go on from the checkpoint that an interrupted run left, if there is one."
+    )
+    return output(resume(command))

@@ -45,9 +45,10 @@ def _allocate(length: int, dtype: np.dtype, memory_limit: int) -> np.ndarray:
         return np.memmap(file, dtype, "w+", shape=(length,))
 
 
-def fingerprint(tokens: np.ndarray) -> str:
-    """A digest of the token numbers, by which a resumed run knows that the text is the same."""
+def fingerprint(*arrays: np.ndarray) -> str:
+    """A digest of the numbers that a network is trained on, by which a resumed run knows that they are the same."""
     digest = hashlib.blake2b(digest_size=16)
-    for start in range(0, len(tokens), 1 << 24):
-        digest.update(np.ascontiguousarray(tokens[start : start + (1 << 24)]).data)
+    for array in arrays:
+        for start in range(0, len(array), 1 << 24):
+            digest.update(np.ascontiguousarray(array[start : start + (1 << 24)]).data)
     return digest.hexdigest()

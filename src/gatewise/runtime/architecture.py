@@ -133,13 +133,41 @@ class Stack:
         """The sizes of every layer: the first reads the input, the others the outputs below them."""
         return [self.sizes(input_size if layer == 0 else self.output_size) for layer in range(self.num_layers)]
 
-    def shapes(self, input_size: int) -> Shapes:
+    def to_json(self) -> dict[str, Any]:
+        return {**_plain(self), "cell": self.cell.to_json(), "cell_sizes": dict(self.cell_sizes)}
+
+    @classmethod
+    def from_json(cls, record: Any) -> Stack:
+        return cls(**{**record, "cell": Cell.from_json(record["cell"])})
+
+    def shapes(self, input_size: int, prefix: str = "recurrent") -> Shapes:
         found: Shapes = {}
         for layer, sizes in enumerate(self.layer_sizes(input_size)):
             for ending in self.directions:
                 for name, shape in self.cell.shapes(sizes).items():
-                    found[f"recurrent.{name}_l{layer}{ending}"] = shape
+                    found[f"{prefix}.{name}_l{layer}{ending}"] = shape
         return found
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """A second recurrent network that reads the characters of every word; the last output of each of its directions
+    stands beside the word's own vector.
+
+    Attributes:
+        characters: how many there are.
+        size: the width of their trained vectors.
+        stack: the layers.
+
+    Paper: W. Ling et al., "Finding function in form: compositional character models", EMNLP 2015 (arXiv 1508.02096).
+    """
+
+    characters: int
+    size: int
+    stack: Stack
+
+    def shapes(self) -> Shapes:
+        return {"spelling.weight": (self.characters, self.size), **self.stack.shapes(self.size, "spelling.recurrent")}
 
 
 @dataclass(frozen=True)
@@ -163,7 +191,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Architecture:
-    """Encoder → convolution, where there is one → stack → readout → head.
+    """Encoder, with spelling where there is one → convolution, where there is one → stack → readout → head.
 
     Raises:
         ParameterError: the parts do not fit together.
@@ -174,6 +202,7 @@ class Architecture:
     head: Head
     convolution: Convolution | None = None
     readout: Readout = field(default_factory=Readout)
+    spelling: Spelling | None = None
 
     def __post_init__(self) -> None:
         unknown = set(self.stack.cell_sizes) - set(self.stack.cell.dims)
@@ -193,24 +222,33 @@ class Architecture:
     @property
     def input_size(self) -> int:
         """What the stack reads a step."""
-        return self.encoder.size if self.convolution is None else self.convolution.size
+        return self.encoded_size if self.convolution is None else self.convolution.size
+
+    @property
+    def encoded_size(self) -> int:
+        """The width of what a step is encoded as."""
+        return self.encoder.size + (0 if self.spelling is None else self.spelling.stack.output_size)
 
     def shapes(self) -> Shapes:
         """The shape of every array, by its name in the model file."""
         return {
             **self.encoder.shapes(),
-            **({} if self.convolution is None else self.convolution.shapes(self.encoder.size)),
+            **({} if self.spelling is None else self.spelling.shapes()),
+            **({} if self.convolution is None else self.convolution.shapes(self.encoded_size)),
             **self.stack.shapes(self.input_size),
             **self.readout.shapes(self.stack.output_size),
             **self.head.shapes(self.stack.output_size),
         }
 
     def to_json(self) -> dict[str, Any]:
-        stack = {f.name: getattr(self.stack, f.name) for f in fields(Stack)}
+        spelling = None
+        if self.spelling is not None:
+            spelling = {**_plain(self.spelling), "stack": self.spelling.stack.to_json()}
         return {
             "encoder": asdict(self.encoder),
+            "spelling": spelling,
             "convolution": None if self.convolution is None else asdict(self.convolution),
-            "stack": {**stack, "cell": self.stack.cell.to_json(), "cell_sizes": dict(self.stack.cell_sizes)},
+            "stack": self.stack.to_json(),
             "readout": asdict(self.readout),
             "head": asdict(self.head),
         }
@@ -219,15 +257,18 @@ class Architecture:
     def from_json(cls, record: Any) -> Architecture:
         """The architecture that `to_json` wrote, now or in an earlier version; `FileError` when it is not one."""
         try:
-            stack = dict(record["stack"])
-            stack["cell"] = Cell.from_json(stack["cell"])
-            convolution = record.get("convolution")
+            convolution, spelling = record.get("convolution"), record.get("spelling")
             return cls(
                 Encoder(**record["encoder"]),
-                Stack(**stack),
+                Stack.from_json(record["stack"]),
                 Head(**record["head"]),
                 None if convolution is None else Convolution(**convolution),
                 Readout(**record.get("readout", {})),
+                None if spelling is None else Spelling(**{**spelling, "stack": Stack.from_json(spelling["stack"])}),
             )
         except (KeyError, TypeError) as error:
             raise FileError(f"the file has a damaged architecture: {type(error).__name__} at {error}") from error
+
+
+def _plain(record: Any) -> dict[str, Any]:
+    return {f.name: getattr(record, f.name) for f in fields(record)}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from ..backends import run_layer
 from ..backends.stream import Stream, StreamStack
 from ..errors import FileError
-from .architecture import Architecture
+from .architecture import Architecture, Stack
 
 LayerStates = tuple[np.ndarray, ...]
 
@@ -31,23 +31,24 @@ class RuntimeNetwork:
         self._weights = weights
         stack, encoder = architecture.stack, architecture.encoder
         self._rows = weights.get("encoder.weight", np.eye(encoder.tokens, dtype=np.float32))
-        self._cell = stack.running_cell
-        self._layers = [
-            [self._cell_parameters(f"_l{layer}{ending}", sizes) for ending in stack.directions]
-            for layer, sizes in enumerate(stack.layer_sizes(architecture.input_size))
-        ]
+        self._layers = Layers(stack, architecture.input_size, weights, "recurrent")
+        spelling = architecture.spelling
+        self._spelling = None if spelling is None else Layers(spelling.stack, spelling.size, weights, "spelling.recurrent")
         self._head = weights["encoder.weight" if architecture.head.tied else "head.weight"]
         self._head_bias = weights["head.bias"]
 
-    def _cell_parameters(self, ending: str, sizes: Mapping[str, int]) -> dict[str, np.ndarray]:
-        parameters = self.architecture.stack.cell.parameters
-        return {p.name: p.constrained(self._weights[f"recurrent.{p.name}{ending}"], sizes) for p in parameters}
-
     def encode(self, inputs: np.ndarray) -> np.ndarray:
-        """Token numbers [...], or features [..., F], to vectors [..., E]."""
+        """What a step is to vectors [..., E]: token numbers [...]; features [..., F]; or, with spelling, [..., 1 + L]: the
+        number of a word and those of its characters, with -1 after its end."""
         if self.architecture.encoder.kind == "features":
             return (inputs - self._weights["encoder.mean"]) / self._weights["encoder.scale"]
-        return self._rows[inputs]
+        if self._spelling is None:
+            return self._rows[inputs]
+        words, places = np.unique(inputs[..., 1:].reshape(-1, inputs.shape[-1] - 1), axis=0, return_inverse=True)
+        lengths = (words >= 0).sum(1)
+        x = self._weights["spelling.weight"][np.maximum(words.T, 0)]
+        spelled = last(self._spelling.run(x, None, lengths)[0], lengths, self._spelling.directions)
+        return np.concatenate([self._rows[inputs[..., 0]], spelled[places.reshape(inputs.shape[:-1])]], axis=-1)
 
     def scores(self, outputs: np.ndarray) -> np.ndarray:
         """The last layer's outputs [..., H] to scores [..., V]."""
@@ -63,7 +64,7 @@ class RuntimeNetwork:
         """Scores for every step, or for every sequence, as the architecture's readout has it.
 
         Args:
-            inputs: token numbers [T, B], or features [T, B, F].
+            inputs: token numbers [T, B], features [T, B, F], or words and their characters, see `encode`.
             states: what an earlier call returned, one tuple of [B, width] a layer and direction; None starts from zero.
             lengths: the number of steps that count in each row [B]; None means T.
 
@@ -73,16 +74,8 @@ class RuntimeNetwork:
         x = self.encode(inputs)
         if self.architecture.convolution is not None:
             x, lengths = self._convolve(x, lengths)
-        after: list[LayerStates] = []
-        for directions in self._layers:
-            outputs = []
-            for parameters, reverse in zip(directions, (False, True), strict=False):
-                before = None if states is None else states[len(after)]
-                y, new = run_layer(self._cell, parameters, x, before, lengths, reverse)
-                outputs.append(y)
-                after.append(tuple(new))
-            x = outputs[0] if len(outputs) == 1 else np.concatenate(outputs, axis=2)
-        return self.scores(self._read(x, lengths)), after
+        y, after = self._layers.run(x, states, lengths)
+        return self.scores(self._read(y, lengths)), after
 
     def _convolve(self, x: np.ndarray, lengths: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
         convolution = self.architecture.convolution
@@ -115,24 +108,62 @@ class RuntimeNetwork:
             return (self.attention(y, lengths)[:, :, None] * y).sum(0)
         steps = np.full(y.shape[1], len(y)) if lengths is None else lengths
         if kind == "last":
-            half = y.shape[2] // len(self.architecture.stack.directions)
-            last = y[steps - 1, np.arange(len(steps)), :half]
-            return np.concatenate([last, y[0, :, half:]], axis=1)
+            return last(y, steps, self._layers.directions)
         if kind == "mean":
             return y.sum(0) / steps[:, None].astype(y.dtype)
         return np.where((np.arange(len(y))[:, None] < steps)[:, :, None], y, -np.inf).max(0).astype(y.dtype)
+
+
+class Layers:
+    """The recurrent layers of a network.
+
+    Args:
+        stack: what they are.
+        input_size: what the first reads a step.
+        weights: the arrays of the network; theirs begin with the prefix.
+    """
+
+    def __init__(self, stack: Stack, input_size: int, weights: Mapping[str, np.ndarray], prefix: str) -> None:
+        self.cell, self.directions = stack.running_cell, len(stack.directions)
+        self.sizes = stack.layer_sizes(input_size)
+        self.parameters = [
+            [
+                {p.name: p.constrained(weights[f"{prefix}.{p.name}_l{layer}{ending}"], sizes) for p in stack.cell.parameters}
+                for ending in stack.directions
+            ]
+            for layer, sizes in enumerate(self.sizes)
+        ]
+
+    def run(
+        self, x: np.ndarray, states: Sequence[LayerStates] | None, lengths: np.ndarray | None
+    ) -> tuple[np.ndarray, list[LayerStates]]:
+        """Outputs [T, B, directions * H] of x [T, B, I], and the states after, one tuple a layer and direction."""
+        after: list[LayerStates] = []
+        for directions in self.parameters:
+            outputs = []
+            for parameters, reverse in zip(directions, (False, True), strict=False):
+                before = None if states is None else states[len(after)]
+                y, new = run_layer(self.cell, parameters, x, before, lengths, reverse)
+                outputs.append(y)
+                after.append(tuple(new))
+            x = outputs[0] if len(outputs) == 1 else np.concatenate(outputs, axis=2)
+        return x, after
+
+
+def last(y: np.ndarray, lengths: np.ndarray, directions: int) -> np.ndarray:
+    """The last output of each direction [B, H] in outputs y [T, B, H]; the second direction's is its first step."""
+    half = y.shape[2] // directions
+    return np.concatenate([y[lengths - 1, np.arange(len(lengths)), :half], y[0, :, half:]], axis=1)
 
 
 class NetworkStream:
     """A network that is given tokens as they come and remembers its states; many times faster than `run` with one step."""
 
     def __init__(self, network: RuntimeNetwork, states: list[LayerStates]) -> None:
-        architecture = network.architecture
-        sizes = architecture.stack.layer_sizes(architecture.input_size)
-        batch = len(states[0][0])
+        layers, batch = network._layers, len(states[0][0])
         self._network = network
-        layers = [Stream(network._cell, p, s, batch) for (p,), s in zip(network._layers, sizes, strict=True)]
-        self._stack = StreamStack(layers)
+        streams = [Stream(layers.cell, p, s, batch) for (p,), s in zip(layers.parameters, layers.sizes, strict=True)]
+        self._stack = StreamStack(streams)
         self._stack.states = states
 
     def step(self, tokens: np.ndarray) -> np.ndarray:

@@ -37,10 +37,11 @@ def option(
     return field(default=default, kw_only=kw_only, metadata=meaning)
 
 
-def other_default(owner: type[Estimator], name: str, *, default: Any) -> Any:
-    """The option of another class, but for its default."""
+def other_default(owner: type[Estimator], name: str, *, default: Any, more: str = "") -> Any:
+    """The option of another class with another default, and perhaps one more sentence about it."""
     known: Field[Any] = owner.__dataclass_fields__[name]  # type: ignore[attr-defined]
-    return field(default=default, kw_only=bool(known.kw_only), metadata=known.metadata)
+    text = f"{known.metadata['text']} {more}".strip()
+    return field(default=default, kw_only=bool(known.kw_only), metadata={**known.metadata, "text": text})
 
 
 @dataclass_transform(kw_only_default=True, eq_default=False, field_specifiers=(option, other_default))

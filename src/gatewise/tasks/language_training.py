@@ -149,6 +149,8 @@ def resume_from(checkpoint: Path, model_type: type[LanguageModel], *, verbose: b
         FileError: it is not a checkpoint of a language model, or its text was not in files.
     """
     job, _ = checkpoints.load(checkpoint)
+    if job["task"] != model_type.task:
+        raise FileError(f"{checkpoint} is of `gatewise train {job['task']}`: run that command again with --resume")
     if not job["paths"]:
         raise FileError(
             f"{checkpoint} was made from a string in Python, not from files: "

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from ..ir.cell import INPUT
 from ..nn import Recurrent
 from ..nn.regularise import activation_penalty, drop, temporal_activation_penalty
-from ..runtime.architecture import Architecture, Convolution, Encoder, Head, Readout, Stack
+from ..runtime.architecture import Architecture, Convolution, Encoder, Head, Readout, Spelling, Stack
 
 INPUT_BOUND = 2.0  # gives a gate a spread of about 1.2 over the tokens
 
@@ -94,8 +94,7 @@ class StepReadout(nn.Module):
     def forward(self, y: Tensor, lengths: Tensor | None) -> Tensor:
         steps = torch.full((y.shape[1],), len(y), device=y.device) if lengths is None else lengths.to(y.device)
         if self.kind == "last":
-            last = y[steps - 1, torch.arange(len(steps), device=y.device), : self.forward_size]
-            return torch.cat([last, y[0, :, self.forward_size :]], 1)
+            return last(y, steps, self.forward_size)
         if self.kind == "mean":
             return y.sum(0) / steps[:, None]
         counts = within(y, steps)
@@ -104,6 +103,54 @@ class StepReadout(nn.Module):
         score = torch.tanh(F.linear(y, self.weight, self.bias)) @ self.query
         share = torch.where(counts, score, -torch.inf).softmax(0)
         return (share[:, :, None] * y).sum(0)
+
+
+class Speller(nn.Module):
+    """`Spelling`: character numbers [..., L] of words, -1 after their ends, to vectors."""
+
+    def __init__(self, record: Spelling) -> None:
+        super().__init__()
+        stack = record.stack
+        self.weight = nn.Parameter(torch.randn(record.characters, record.size) * record.size**-0.5)
+        self.recurrent = build_layers(stack, record.size, INPUT_BOUND)
+        self.forward_size = stack.output_size // len(stack.directions)
+
+    def forward(self, spelled: Tensor) -> Tensor:
+        words, places = torch.unique(spelled.flatten(0, -2), dim=0, return_inverse=True)
+        lengths = (words >= 0).sum(1)
+        y, _ = self.recurrent(F.embedding(words.T.clamp(min=0), self.weight), lengths=lengths)
+        return last(y, lengths, self.forward_size)[places].unflatten(0, spelled.shape[:-1])
+
+
+def last(y: Tensor, lengths: Tensor, forward_size: int) -> Tensor:
+    """The last output of each direction [B, H] in outputs y [T, B, H]; the second direction's is its first step."""
+    end = y[lengths - 1, torch.arange(len(lengths), device=y.device), :forward_size]
+    return torch.cat([end, y[0, :, forward_size:]], 1)
+
+
+def build_layers(stack: Stack, input_size: int, bound: float, **options: Any) -> Recurrent:
+    """The recurrent layers of a record, the first one's input weights drawn from ±bound instead of ±1/sqrt(H).
+
+    The usual bound counts on H inputs of size 1. A token's vector has length 1 as a whole, and features are few: with it an
+    input would hardly move a gate, and training would spend its first epoch learning to listen.
+    """
+    sizes: dict[str, Any] = dict(stack.cell_sizes)
+    layers = Recurrent(
+        stack.cell,
+        input_size,
+        stack.hidden_size,
+        num_layers=stack.num_layers,
+        bidirectional=stack.bidirectional,
+        zoneout=stack.zoneout,
+        **options,
+        **sizes,
+    )
+    with torch.no_grad():
+        for parameter in stack.cell.parameters:
+            if parameter.in_dim == INPUT:
+                for ending in stack.directions:
+                    layers.get_parameter(f"{parameter.name}_l0{ending}").mul_(bound * stack.hidden_size**0.5)
+    return layers
 
 
 def within(x: Tensor, lengths: Tensor) -> Tensor:
@@ -152,40 +199,22 @@ class Network(nn.Module):
         stack = architecture.stack
         self.regularisation = r = regularisation or Regularisation()
         self.encoder = build_encoder(architecture.encoder)
-        sizes: dict[str, Any] = dict(stack.cell_sizes)
-        c = architecture.convolution
-        self.convolution = None if c is None else StepConvolution(c, architecture.encoder.size)
-        self.recurrent = Recurrent(
-            stack.cell,
+        c, spelling = architecture.convolution, architecture.spelling
+        self.spelling = None if spelling is None else Speller(spelling)
+        self.convolution = None if c is None else StepConvolution(c, architecture.encoded_size)
+        vectors = architecture.encoder.kind != "features" and c is None  # of length 1; else numbers of size 1
+        self.recurrent = build_layers(
+            stack,
             architecture.input_size,
-            stack.hidden_size,
-            num_layers=stack.num_layers,
-            bidirectional=stack.bidirectional,
+            INPUT_BOUND if vectors else (3 / architecture.input_size) ** 0.5,
             dropout=r.dropout if stack.num_layers > 1 else 0.0,
             input_dropout=r.input_dropout,
             variational=r.variational_dropout,
             weight_dropout=r.weight_dropout,
-            zoneout=stack.zoneout,
-            **sizes,
         )
-        vectors = architecture.encoder.kind != "features" and c is None  # of length 1; else numbers of size 1
-        self._widen_input_weights(stack, INPUT_BOUND if vectors else (3 / architecture.input_size) ** 0.5)
         self.readout = StepReadout(architecture.readout, stack.output_size, len(stack.directions))
         self.tied = architecture.head.tied
         self.head = LinearHead(architecture.head, stack.output_size, self._shared())
-
-    @torch.no_grad()
-    def _widen_input_weights(self, stack: Stack, bound: float) -> None:
-        """Draw the first layer's input weights from ±bound instead of ±1/sqrt(H).
-
-        The usual bound counts on H inputs of size 1. A token's vector has length 1 as a whole, and features are few: with
-        it an input would hardly move a gate, and training would spend its first epoch learning to listen.
-        """
-        for parameter in stack.cell.parameters:
-            if parameter.in_dim == INPUT:
-                for ending in stack.directions:
-                    weight = self.recurrent.get_parameter(f"{parameter.name}_l0{ending}")
-                    weight.mul_(bound * self.recurrent.hidden_size**0.5)
 
     def _shared(self) -> nn.Parameter | None:
         if not self.tied:
@@ -201,11 +230,14 @@ class Network(nn.Module):
         """Scores [T, B, classes] or [B, classes], the states after them, and what the penalties add to the loss.
 
         Args:
-            inputs: token numbers [T, B], or features [T, B, F].
+            inputs: token numbers [T, B]; features [T, B, F]; or numbers of words and of their characters [T, B, 1 + L].
             states: what an earlier call returned; None starts from zero.
             lengths: the number of steps that count in each row [B]; None means T.
         """
-        x = self.encoder(inputs)
+        if self.spelling is None:
+            x = self.encoder(inputs)
+        else:
+            x = torch.cat([self.encoder(inputs[..., 0]), self.spelling(inputs[..., 1:])], -1)
         if self.convolution is not None:
             x, lengths = self.convolution(x, lengths)
         # A cell with one state takes and gives a tensor, as torch.nn.GRU does; here states are always a tuple.

@@ -84,7 +84,9 @@ class TrainingOptions(Estimator):
 
     batch_size: int = option("Sequences that are trained side by side.", default=32, at_least=1)
     learning_rate: float = option("Peak learning rate of Adam.", default=1e-2, above=0)
-    epochs: int | None = option("Passes over the data. With no other limit given, 10.", default=None, at_least=1)
+    epochs: int | None = option(
+        "Passes over the data. With no other limit given, 10, or as many as make 500 steps.", default=None, at_least=1
+    )
     max_steps: int | None = option("Training ends after so many steps.", default=None, at_least=1)
     max_seconds: float | None = option(
         "Training ends after so many seconds. Whichever limit comes first ends it, and the learning rate follows it.",

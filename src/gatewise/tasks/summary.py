@@ -16,14 +16,17 @@ def table_of_layers(architecture: Architecture) -> str:
     rows: list[tuple[str, ...]] = [HEADINGS]
     if encoder.kind == "one_hot":
         rows.append(("encoder", "one-hot", f"{encoder.tokens}", "0"))
+    if encoder.kind == "features":
+        rows.append(("encoder", "features", f"{encoder.size}", "0"))
     total = 0
     for name, shape in architecture.shapes().items():
-        part, _, array = name.partition(".")
-        layer = part
-        if part == "recurrent":
+        layer, _, array = name.rpartition(".")
+        if layer.endswith("recurrent"):
             array, _, number = array.rpartition("_l")
-            layer = f"{stack.cell.name} {int(number) + 1}"
-        count = math.prod(shape)
+            number, _, reverse = number.partition("_")
+            layer = f"{layer.removesuffix('recurrent').replace('.', ' ')}{stack.cell.name} {int(number) + 1}"
+            layer += f" {reverse}" if reverse else ""
+        count = 0 if name in ("encoder.mean", "encoder.scale") else math.prod(shape)  # of the data, not trained
         total += count
         rows.append((layer, array, " x ".join(map(str, shape)), f"{count:,}"))
     if head.tied:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 DEFAULT_EPOCHS = 10
+DEFAULT_STEPS = 500  # at least, where an epoch has few
 FINAL_SHARE = 0.02  # of the peak learning rate, at the end of the cosine
 
 
@@ -23,9 +24,9 @@ class Budget:
 
     @classmethod
     def of(cls, steps_per_epoch: int, epochs: int | None, max_steps: int | None, max_seconds: float | None) -> Budget:
-        """The budget of these limits; `DEFAULT_EPOCHS` when there is none."""
+        """The budget of these limits; when there is none, `DEFAULT_EPOCHS`, or the epochs that make `DEFAULT_STEPS`."""
         if epochs is None and max_steps is None and max_seconds is None:
-            epochs = DEFAULT_EPOCHS
+            epochs = max(DEFAULT_EPOCHS, -(-DEFAULT_STEPS // steps_per_epoch))
         steps = [limit for limit in (max_steps, epochs and epochs * steps_per_epoch) if limit is not None]
         return cls(min(steps, default=None), max_seconds)
 

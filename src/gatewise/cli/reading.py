@@ -1,0 +1,77 @@
+"""Options that say how files of labelled sequences are read, and the commands that train on them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..data.labelled import Labelled, Reading, as_numbers, read_labelled
+from ..errors import GatewiseError
+from ..tasks.sequences import SequenceModel
+from .parameters import estimator_options
+from .training import begin, finish, report, training_options
+
+FILES = click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+
+
+def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator: the options of a `Reading`."""
+    for option in (
+        click.option(
+            "--label-pattern",
+            "pattern",
+            metavar="REGEX",
+            help="For sound files: its first group is the label in a file's name. By default the folder's name is.",
+        ),
+        click.option("--no-header", is_flag=True, help="The columns of CSV and TSV have no names: they are 1, 2, ..."),
+        click.option("--label", metavar="COL", help="The column with what belongs to each sequence."),
+        click.option("--text", metavar="COL", help="The column with the sequences: texts, or lists of numbers or words."),
+    ):
+        command = option(command)
+    return command
+
+
+@contextmanager
+def naming(data: Labelled) -> Iterator[None]:
+    """Errors about X[k] or y[k] name the place in the file that it came from."""
+    try:
+        yield
+    except GatewiseError as error:
+        where = re.sub(r"\b[Xy]\[(\d+)\]", lambda found: data.where[int(found[1])], str(error))
+        raise type(error)(where) from error
+
+
+def read(files: Sequence[Path], reading: Reading, numbers: bool, labels: bool = True) -> Labelled:
+    """The labelled sequences of files; numbers: whether what belongs to them must be numbers."""
+    data = read_labelled(files, reading, labels)
+    if numbers and data.y is not None:
+        data = Labelled(data.X, as_numbers(data.y, data.where), data.where)
+    return data
+
+
+def train_command(estimator: type[SequenceModel], name: str, text: str) -> click.Command:
+    """``gatewise train NAME FILE... -o MODEL`` for an estimator."""
+
+    @estimator_options(estimator)
+    @click.command(name, help=text)
+    @FILES
+    @reading_options
+    @training_options
+    def command(files: tuple[Path, ...], output: Path, resume: bool, no_header: bool, **options: Any) -> None:
+        reading = Reading(options.pop("text"), options.pop("label"), not no_header, options.pop("pattern"))
+        model = estimator(**options)
+        model.check_parameters()
+        checkpoint = begin(output, resume)
+        data = read(files, reading, numbers=estimator.task == "regress")
+        with naming(data):
+            model.fit(data.X, data.y, checkpoint=checkpoint, resume=resume)
+        model.reading_ = reading.to_json()
+        finish(model, output, checkpoint)
+        report(model, output)
+
+    return command

@@ -1,0 +1,105 @@
+"""One label a sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..data.sequences import Sequences
+from .estimator import option
+from .labels import balance, learn_classes, numbers_of
+from .sequences import WithReadout, check_count, column
+
+
+class SequenceClassifier(WithReadout):
+    """A recurrent network that says to which class a sequence belongs.
+
+    Texts, or sequences of numbers, of any length. Trained with cross-entropy, on batches of sequences of about equal
+    lengths; two classes have one sigmoid unit, more have a softmax. A part of the sequences is held out, as many of every
+    class, and the weights with the lowest loss there are kept.
+
+    {parameters}
+
+    Attributes
+    ----------
+    classes_
+        The labels, sorted.
+    vocabulary_
+        The tokens of texts, a `gatewise.data.lexicon.Lexicon`; None for numbers.
+    n_features_in_
+        Features a step, where X has numbers.
+    architecture_, weights_, history_, training_
+        As in `LanguageModel`; losses are in nats a sequence.
+
+    Examples
+    --------
+    >>> texts = ["what a good film", "good, good fun", "a bad film", "bad acting, bad film"] * 8
+    >>> model = SequenceClassifier(hidden_size=8, max_steps=60, learning_rate=0.02, verbose=False)
+    >>> model = model.fit(texts, ["like", "like", "dislike", "dislike"] * 8)
+    >>> model.predict(["good acting", "a bad one"]).tolist()
+    ['like', 'dislike']
+    """
+
+    task: ClassVar[str] = "classify"
+
+    class_weight: Mapping[Any, float] | str | None = option(
+        "Weight of each class in the loss: 'balanced' makes all count the same, a dict gives weights by label.", default=None
+    )
+
+    @property
+    def objective(self) -> str:
+        return "binary" if len(self.classes_) == 2 else "classes"
+
+    @property
+    def outputs(self) -> int:
+        return 1 if len(self.classes_) == 2 else len(self.classes_)
+
+    def learn_targets(self, y: Any, sequences: Sequences) -> np.ndarray:
+        labels = column(y)
+        self.classes_ = learn_classes(labels)
+        check_count(labels, sequences)
+        return numbers_of(labels, self.classes_)
+
+    def target_weights(self, targets: np.ndarray) -> np.ndarray:
+        counts = np.bincount(targets, minlength=len(self.classes_))
+        return balance(self.classes_, counts, self.class_weight)[targets]
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """The probability of each class [N, classes], in the order of `classes_`. X is as in `fit`."""
+        scores = self.decision_function(X)
+        if scores.ndim == 1:
+            p = 1 / (1 + np.exp(-scores))
+            return np.stack([1 - p, p], 1)
+        e = np.exp(scores - scores.max(1, keepdims=True))
+        return e / e.sum(1, keepdims=True)
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """The network's scores (logits): [N] of the second class where there are two, else [N, classes]."""
+        self.check_is_fitted()
+        scores = self.scores_of_sequences(X)
+        return scores[:, 0] if len(self.classes_) == 2 else scores
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The likeliest class of each sequence [N]."""
+        scores = self.decision_function(X)
+        return self.classes_[(scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(1)]
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The share of sequences that `predict` gets right, weighted if weights are given."""
+        return float(np.average(self.predict(X) == np.asarray(column(y)), weights=sample_weight))
+
+    def learned(self) -> dict[str, Any]:
+        return {**super().learned(), "classes": self.classes_.tolist()}
+
+    def restore(self, learned: Mapping[str, Any]) -> None:
+        super().restore(learned)
+        self.classes_ = np.array(learned["classes"])
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import ClassifierTags
+
+        tags = super().__sklearn_tags__()
+        tags.estimator_type, tags.classifier_tags = "classifier", ClassifierTags()
+        return tags

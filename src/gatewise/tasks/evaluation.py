@@ -1,0 +1,93 @@
+"""How good the predictions of sequences are, beside what always saying the same would reach."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import GatewiseError, require
+from .classifier import SequenceClassifier
+from .labels import numbers_of
+from .regressor import SequenceRegressor
+from .sequences import SequenceModel
+from .tagger import SequenceTagger
+
+BINS = 10  # of confidence, for calibration
+
+
+def evaluate(model: SequenceModel, X: Any, y: Any) -> dict[str, Any]:
+    """Measure a fitted model on labelled sequences.
+
+    Args:
+        model: a fitted classifier, tagger or regressor.
+        X, y: as in its ``fit``.
+
+    Returns:
+        For classes: accuracy, macro and weighted F1, log loss in nats, calibration error (the mean distance of confidence
+        and accuracy over `BINS` bins of confidence; Guo et al., arXiv 1706.04599, eq. 3), the baseline's accuracy (the most
+        frequent label of these data), precision, recall, F1 and count of each class, and the confusion matrix with a row for
+        each true class. For numbers: MAE, RMSE, R², and the MAE and RMSE of always saying the training data's mean.
+
+    Raises:
+        GatewiseError: there are labels that were not there in ``fit``.
+        MissingExtra: scikit-learn is not installed.
+    """
+    if isinstance(model, SequenceRegressor):
+        return _of_numbers(model, X, y)
+    if isinstance(model, SequenceTagger):
+        p = np.concatenate(model.predict_proba(X))
+        truth = numbers_of([label for labels in y for label in labels], model.classes_)
+    elif isinstance(model, SequenceClassifier):
+        p, truth = model.predict_proba(X), numbers_of(y, model.classes_)
+    else:
+        raise GatewiseError(f"a {type(model).__name__} has no labels to compare with")
+    return _of_classes(p, truth, model.classes_)
+
+
+def _of_classes(p: np.ndarray, truth: np.ndarray, classes: np.ndarray) -> dict[str, Any]:
+    metrics: Any = require("sklearn.metrics", "train", "measuring predictions")
+    found, numbers = p.argmax(1), np.arange(len(classes))
+    names = [str(label) for label in classes]
+    scores = metrics.precision_recall_fscore_support(truth, found, labels=numbers, zero_division=0.0)
+    precision, recall, f1, count = map(np.asarray, scores)
+    present = count > 0
+    return {
+        "count": len(truth),
+        "accuracy": float((found == truth).mean()),
+        "baseline_accuracy": float(np.bincount(truth).max() / len(truth)),
+        "f1_macro": float(np.mean(f1[present])),
+        "f1_weighted": float(np.average(f1, weights=count)),
+        "log_loss": float(-np.log(np.maximum(p[np.arange(len(p)), truth], 1e-300)).mean()),
+        "calibration_error": calibration_error(p.max(1), found == truth),
+        "classes": {
+            name: {"precision": float(a), "recall": float(b), "f1": float(c), "count": int(n)}
+            for name, a, b, c, n in zip(names, precision, recall, f1, count, strict=True)
+        },
+        "confusion": metrics.confusion_matrix(truth, found, labels=numbers).tolist(),
+    }
+
+
+def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
+    """The distance of confidence and share of right answers, over bins of confidence, weighted by their counts.
+
+    >>> round(calibration_error(np.array([0.9, 0.9, 0.6, 0.6]), np.array([True, True, True, False])), 6)
+    0.1
+    """
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    gap = np.bincount(bins, weights=confidence - right, minlength=BINS)
+    return float(np.abs(gap).sum() / len(confidence))
+
+
+def _of_numbers(model: SequenceRegressor, X: Any, y: Any) -> dict[str, Any]:
+    truth = np.asarray(y, np.float64)
+    error = model.predict(X) - truth
+    baseline = (model.target_mean_ if truth.ndim == 2 else model.target_mean_[0]) - truth
+    return {
+        "count": len(truth),
+        "mae": float(np.abs(error).mean()),
+        "rmse": float(np.sqrt((error**2).mean())),
+        "r2": float(1 - (error**2).sum() / max(((truth - truth.mean(0)) ** 2).sum(), 1e-300)),
+        "baseline_mae": float(np.abs(baseline).mean()),
+        "baseline_rmse": float(np.sqrt((baseline**2).mean())),
+    }

@@ -1,0 +1,74 @@
+"""Labels and their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from ..errors import GatewiseError, ParameterError
+
+
+def learn_classes(labels: Any, name: str = "y") -> np.ndarray:
+    """The distinct labels, sorted: strings, whole numbers or truth values.
+
+    Raises:
+        GatewiseError: there is only one, or they are of other kinds.
+    """
+    array = np.asarray(labels)
+    if array.ndim != 1:
+        raise GatewiseError(f"{name} should be a 1d array of labels, got an array of shape {array.shape} instead")
+    if array.dtype.kind == "O" and not all(isinstance(label, str) for label in array):
+        raise GatewiseError(f"Unknown label type: {name} mixes strings with other things, or misses some labels")
+    if array.dtype.kind == "f":
+        if not np.isfinite(array).all():
+            raise GatewiseError(f"{name} contains NaN or infinity")
+        if (array != np.round(array)).any():
+            raise GatewiseError(
+                f"Unknown label type: {name} has numbers with fractions; classes are whole numbers or strings "
+                "(for numbers to predict take SequenceRegressor)"
+            )
+    classes = np.unique(array.astype(str) if array.dtype.kind == "O" else array)
+    if len(classes) < 2:
+        raise GatewiseError(f"{name} has only one class, {classes[0]!r}: there is nothing to learn")
+    return classes
+
+
+def numbers_of(labels: Iterable[Any], classes: np.ndarray, name: str = "y") -> np.ndarray:
+    """The number of each label among the classes.
+
+    Raises:
+        GatewiseError: a label is none of them.
+    """
+    array = np.asarray(list(labels) if not isinstance(labels, np.ndarray) else labels)
+    if array.dtype.kind == "O":
+        array = array.astype(str)
+    places = np.minimum(np.searchsorted(classes, array), len(classes) - 1)
+    wrong = np.flatnonzero(classes[places] != array)
+    if len(wrong):
+        unseen = sorted({str(label) for label in array[wrong]})
+        raise GatewiseError(f"{name} has labels that were not there in fit: {', '.join(unseen[:5])} (first at {wrong[0]})")
+    return places
+
+
+def balance(classes: np.ndarray, counts: np.ndarray, class_weight: Any) -> np.ndarray:
+    """The weight of each class: ``"balanced"`` makes all classes count the same, a dict gives weights by label."""
+    if class_weight is None:
+        return np.ones(len(classes))
+    if class_weight == "balanced":
+        return counts.sum() / (len(classes) * counts)
+    if not isinstance(class_weight, dict):
+        raise ParameterError(f"class_weight is {class_weight!r}; it must be 'balanced', a dict of weights by label, or None")
+    unknown = [label for label in class_weight if label not in classes.tolist()]
+    if unknown:
+        raise ParameterError(f"class_weight has the label {unknown[0]!r}, which y does not have")
+    return np.array([float(class_weight.get(label, 1.0)) for label in classes.tolist()])
+
+
+def classes_to_json(classes: np.ndarray) -> list[Any]:
+    return classes.tolist()
+
+
+def classes_from_json(record: Any) -> np.ndarray:
+    return np.array(record)

@@ -1,0 +1,281 @@
+"""What the estimators of labelled sequences have in common: how X is read, what is built for it, how scores are computed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from .. import cells
+from ..data.lexicon import Lexicon
+from ..data.sequences import Sequences, by_length, pad, read_sequences
+from ..errors import GatewiseError, ParameterError, require
+from ..runtime.architecture import Architecture, Convolution, Encoder, Head, Readout, Spelling, Stack
+from .estimator import option, other_default
+from .language import LARGEST_ONE_HOT
+from .model import Model, Trained
+from .options import RecurrentOptions, TrainingOptions
+
+FEWEST_HELD_OUT = 20
+CHARACTER_SIZE = 32  # the largest width of a character's vector
+PREDICT_ROWS = 64  # sequences that are scored side by side
+KEPT_ON_RESUME = ("batch_size", "validation_fraction", "seed", "max_length")
+
+
+class SequenceModel(Model):
+    """An estimator of sequences and what belongs to each; see its subclasses."""
+
+    hidden_size: int = other_default(RecurrentOptions, "hidden_size", default=128)
+    learning_rate: float = other_default(TrainingOptions, "learning_rate", default=3e-3)
+    validation_fraction: float = other_default(
+        TrainingOptions,
+        "validation_fraction",
+        default=0.1,
+        more=f"Where it would be fewer than {FEWEST_HELD_OUT} sequences, which tell little, none are.",
+    )
+    bidirectional: bool = option("Whether every layer also reads the sequence from its end.", default=False)
+    convolution: int | None = option(
+        "Channels of a convolution over steps, with a rectifier, before the recurrent layers. None has none.",
+        default=None,
+        at_least=1,
+    )
+    convolution_width: int = option("Steps that one output of the convolution sees, an odd number.", default=5, at_least=1)
+    convolution_stride: int = option("Steps from one output of the convolution to the next.", default=1, at_least=1)
+    level: Literal["char", "word"] = option("Whether a step of a text is a character or a word.", default="word")
+    lowercase: bool = option("Whether the letters of a text are lowered.", default=True)
+    vocabulary_size: int = option("Largest number of tokens; rarer ones become <unk>.", default=20_000, at_least=2)
+    embedding_size: int | None = option(
+        "Width of the trained embedding of tokens. None gives the cell one-hot vectors.", default=64, at_least=1
+    )
+    min_count: int = option("How often a token must stand in the training data to be known.", default=1, at_least=1)
+    spelling_size: int | None = option(
+        "Units, in each direction, of a second recurrent network that reads the characters of every word. None has none.",
+        default=None,
+        at_least=1,
+    )
+    max_length: int | None = option(
+        "Steps of a sequence that are read, its last ones. None reads all.", default=None, at_least=1
+    )
+
+    def check_parameters(self) -> None:
+        super().check_parameters()
+        if self.convolution_width % 2 == 0:
+            raise ParameterError(f"convolution_width is {self.convolution_width}; it must be an odd number")
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        checkpoint: str | os.PathLike[str] | None = None,
+        resume: bool = False,
+        checkpoint_seconds: float = 30.0,
+    ) -> Self:
+        """Train on sequences and what belongs to each.
+
+        Args:
+            X: a list of strings; a list of lists of strings; a list of arrays [T, F], or [T] for one feature; one array
+                [N, T, F] or [N, T]; or a dataframe's column of any of these. Sequences may differ in length.
+            y: what belongs to each sequence, as the class says.
+            sample_weight: how much each sequence counts, [N].
+            checkpoint: a file to keep the state of the training in. Ctrl-C and SIGTERM save it too.
+            resume: go on from ``checkpoint`` if it exists.
+            checkpoint_seconds: at least so many seconds lie between two checkpoints.
+
+        Returns:
+            The estimator itself.
+
+        Raises:
+            ParameterError: a hyper-parameter has a value that it cannot have.
+            GatewiseError: X or y cannot be used; the message names the first sequence that is wrong.
+            MissingExtra: torch or lightning-fabric is not installed.
+            Interrupted: Ctrl-C or SIGTERM came; a `KeyboardInterrupt` that names the checkpoint.
+        """
+        self.check_parameters()
+        require("torch", "train", "training a model")
+        require("lightning_fabric", "train", "training a model")
+        before = dict(vars(self))
+        try:
+            trained = self._fit(X, y, sample_weight, Path(checkpoint) if checkpoint else None, resume, checkpoint_seconds)
+        except BaseException:  # a fitted estimator whose second fit fails stays as it was
+            self.__dict__ = before
+            raise
+        return self._become(trained)
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, checkpoint: Path | None, resume: bool, seconds: float) -> Trained:
+        if y is None:
+            raise GatewiseError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+        sequences = read_sequences(X)
+        targets = self.learn_targets(y, sequences)
+        weights = check_weights(sample_weight, len(sequences)) * self.target_weights(targets)
+        self._learn_input(sequences)
+        items = self._encode(sequences)
+        from .sequence_training import train_sequences
+
+        return train_sequences(
+            self, items, targets, weights, checkpoint=checkpoint, resume=resume, checkpoint_seconds=seconds
+        )
+
+    @property
+    def objective(self) -> str:
+        """Which of `sequence_training.LOSSES` is made small."""
+        raise NotImplementedError
+
+    def learn_targets(self, y: Any, sequences: Sequences) -> Any:
+        """Check y, keep what is to be known of it, and give it as the loss wants it: an array a sequence, or one of all."""
+        raise NotImplementedError
+
+    def target_weights(self, targets: Any) -> np.ndarray | float:
+        """How much each sequence counts for what its target is."""
+        return 1.0
+
+    def step_weights(self, targets: Any) -> np.ndarray | None:
+        """For labels of steps, how much each class counts."""
+        return None
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that the head gives."""
+        raise NotImplementedError
+
+    @property
+    def architecture_readout(self) -> Readout:
+        return Readout()
+
+    def _learn_input(self, sequences: Sequences) -> None:
+        self.vocabulary_ = None
+        if sequences.kind == "features":
+            self.n_features_in_ = sequences.width
+        else:
+            level = self.level if sequences.kind == "text" else "token"
+            lexicon = Lexicon.build(sequences.items, level, self.vocabulary_size, self.min_count, self.lowercase)
+            self.vocabulary_ = lexicon
+            if self.spelling_size is not None and level != "char":
+                words = (lexicon.split(item, as_written=True) for item in sequences.items)
+                lexicon.characters = Lexicon.build((w for item in words for w in item), "char", lowercase=False)
+
+    def _encode(self, sequences: Sequences) -> list[np.ndarray]:
+        """Token numbers [T] or features [T, F] of every sequence, cut to `max_length`."""
+        lexicon, items = self.vocabulary_, sequences.items
+        if (lexicon is None) != (sequences.kind == "features") or (
+            lexicon is not None and (lexicon.level == "token") != (sequences.kind == "tokens")
+        ):
+            wanted = "features" if lexicon is None else "lists of strings" if lexicon.level == "token" else "strings"
+            raise GatewiseError(f"X has {sequences.kind}; this {type(self).__name__} was fitted on {wanted}")
+        if lexicon is None:
+            if sequences.width != self.n_features_in_:
+                raise GatewiseError(
+                    f"X has {sequences.width} features, but {type(self).__name__} is expecting "
+                    f"{self.n_features_in_} features as input"
+                )
+        else:
+            items = [lexicon.encode(item) for item in items]
+            for k, item in enumerate(items):
+                if not len(item):
+                    raise GatewiseError(f"X[{k}] is empty: it has no {lexicon.unit}; leave it out")
+        return items if self.max_length is None else [item[-self.max_length :] for item in items]
+
+    def build_architecture(self) -> Architecture:
+        """The architecture for what `fit` has seen."""
+        lexicon = self.vocabulary_
+        if lexicon is None:
+            encoder = Encoder("features", 0, self.n_features_in_)
+        elif self.embedding_size is not None:
+            encoder = Encoder("embedding", len(lexicon), self.embedding_size)
+        elif len(lexicon) <= LARGEST_ONE_HOT:
+            encoder = Encoder("one_hot", len(lexicon), len(lexicon))
+        else:
+            raise ParameterError(f"one-hot input for {len(lexicon):,} tokens would be slow and large: give embedding_size")
+        convolution = None
+        if self.convolution is not None:
+            convolution = Convolution(self.convolution, self.convolution_width, self.convolution_stride)
+        spelling = None
+        if lexicon is not None and lexicon.characters is not None and self.spelling_size is not None:
+            reader = Stack(cells.get(self.cell), self.spelling_size, 1, dict(self.cell_sizes or {}), bidirectional=True)
+            spelling = Spelling(len(lexicon.characters), min(self.spelling_size, CHARACTER_SIZE), reader)
+        stack = self.build_stack(self.bidirectional)
+        return Architecture(encoder, stack, Head(self.outputs), convolution, self.architecture_readout, spelling)
+
+    def scores(self, X: Any) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """What the head gives for sequences, in batches: their places in X, scores [B, C] or [T, B, C], and lengths [B]."""
+        self.check_is_fitted()
+        items = self._encode(read_sequences(X))
+        sizes = np.array([len(item) for item in items])
+        for rows in by_length(sizes, PREDICT_ROWS):
+            inputs, lengths = pad([items[row] for row in rows])
+            yield rows, self._network.run(inputs, lengths=lengths)[0], sizes[rows]
+
+    def scores_of_sequences(self, X: Any) -> np.ndarray:
+        """What the head gives for every sequence: [N, C]."""
+        found = list(self.scores(X))
+        out = np.empty((sum(len(rows) for rows, _, _ in found), self.outputs), np.float64)
+        for rows, scores, _ in found:
+            out[rows] = scores
+        return out
+
+    def learned(self) -> dict[str, Any]:
+        return {
+            "vocabulary": None if self.vocabulary_ is None else self.vocabulary_.to_json(),
+            "features": getattr(self, "n_features_in_", None),
+            "reading": getattr(self, "reading_", None),
+        }
+
+    def restore(self, learned: Mapping[str, Any]) -> None:
+        self.vocabulary_ = None if learned["vocabulary"] is None else Lexicon.from_json(learned["vocabulary"])
+        if learned["features"] is not None:
+            self.n_features_in_ = learned["features"]
+        if learned["reading"] is not None:
+            self.reading_ = learned["reading"]
+
+    def __sklearn_tags__(self) -> Any:
+        """What scikit-learn asks an estimator about itself."""
+        from sklearn.utils import InputTags, Tags, TargetTags
+
+        inputs = InputTags(two_d_array=True, three_d_array=True, string=True)
+        return Tags(None, TargetTags(required=True), input_tags=inputs, non_deterministic=False)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "weights_")
+
+
+class WithReadout(SequenceModel):
+    """An estimator of one thing a sequence."""
+
+    readout: Literal["last", "mean", "max", "attention"] = option(
+        "What the head reads of the outputs: the last step of each direction, their mean or largest over steps, or their "
+        "mean weighted by trained attention.",
+        default="mean",
+    )
+
+    @property
+    def architecture_readout(self) -> Readout:
+        return Readout(self.readout)
+
+
+def check_weights(sample_weight: Any, count: int) -> np.ndarray:
+    """How much each sequence counts [N]; 1 when nothing is given."""
+    if sample_weight is None:
+        return np.ones(count)
+    weights = np.asarray(sample_weight, np.float64)
+    if weights.shape != (count,):
+        raise GatewiseError(f"sample_weight has shape {weights.shape}; for {count} sequences it must be ({count},)")
+    if not np.isfinite(weights).all() or (weights < 0).any():
+        raise GatewiseError("sample_weight has numbers that are negative or not finite")
+    if not weights.any():
+        raise GatewiseError("sample_weight is 0 for every sequence")
+    return weights
+
+
+def column(y: Any, name: str = "y") -> Any:
+    """The values of a dataframe's column; anything else as it is."""
+    return y.to_list() if hasattr(y, "to_list") else y
+
+
+def check_count(y: Sequence[Any] | np.ndarray, sequences: Sequences) -> None:
+    """Raise unless y has one entry a sequence."""
+    if len(y) != len(sequences):
+        raise GatewiseError(f"inconsistent numbers of samples: X has {len(sequences)} sequences, y has {len(y)} entries")

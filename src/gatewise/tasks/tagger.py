@@ -1,0 +1,105 @@
+"""One label a step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..data.sequences import Sequences
+from ..errors import GatewiseError, ParameterError
+from .estimator import option, other_default
+from .labels import balance, learn_classes, numbers_of
+from .sequences import SequenceModel, check_count, column
+
+
+class SequenceTagger(SequenceModel):
+    """A recurrent network that gives every step of a sequence a label.
+
+    X has lists of words, texts (a label a character), or sequences of numbers; y has a list of labels for each, as long as
+    it. Trained with cross-entropy over the steps.
+
+    {parameters}
+
+    Attributes
+    ----------
+    classes_
+        The labels, sorted.
+    vocabulary_, n_features_in_, architecture_, weights_, history_, training_
+        As in `SequenceClassifier`; losses are in nats a step.
+
+    Examples
+    --------
+    >>> X = [["the", "old", "man"], ["a", "cat"], ["an", "old", "cat"]] * 8
+    >>> y = [["DET", "ADJ", "NOUN"], ["DET", "NOUN"], ["DET", "ADJ", "NOUN"]] * 8
+    >>> model = SequenceTagger(hidden_size=8, max_steps=60, learning_rate=0.02, verbose=False).fit(X, y)
+    >>> model.predict([["an", "old", "man"]])
+    [['DET', 'ADJ', 'NOUN']]
+    """
+
+    task: ClassVar[str] = "tag"
+
+    bidirectional: bool = other_default(SequenceModel, "bidirectional", default=True)
+    min_count: int = other_default(SequenceModel, "min_count", default=2)
+    spelling_size: int | None = other_default(SequenceModel, "spelling_size", default=32)
+    class_weight: Mapping[Any, float] | str | None = option(
+        "Weight of each class in the loss: 'balanced' makes all count the same, a dict gives weights by label.", default=None
+    )
+
+    @property
+    def objective(self) -> str:
+        return "tags"
+
+    @property
+    def outputs(self) -> int:
+        return len(self.classes_)
+
+    def check_parameters(self) -> None:
+        super().check_parameters()
+        for name in ("max_length", "convolution_stride"):
+            if getattr(self, name) != self.parameters()[name].default:
+                raise ParameterError(f"{name} is {getattr(self, name)}; every step has a label, so none can be left out")
+
+    def learn_targets(self, y: Any, sequences: Sequences) -> list[np.ndarray]:
+        lists = [column(labels) for labels in column(y)]
+        check_count(lists, sequences)
+        for k, (labels, item) in enumerate(zip(lists, sequences.items, strict=True)):
+            if len(labels) != len(item):
+                raise GatewiseError(f"X[{k}] has {len(item)} steps, y[{k}] has {len(labels)} labels")
+        flat = [label for labels in lists for label in labels]
+        self.classes_ = learn_classes(flat)
+        ends = np.cumsum([len(labels) for labels in lists])
+        return np.split(numbers_of(flat, self.classes_), ends[:-1])
+
+    def step_weights(self, targets: list[np.ndarray]) -> np.ndarray:
+        """The weight of each class in the loss."""
+        counts = np.bincount(np.concatenate(targets), minlength=len(self.classes_))
+        return balance(self.classes_, counts, self.class_weight)
+
+    def predict_proba(self, X: Any) -> list[np.ndarray]:
+        """The probability of each label at each step: an array [T, classes] a sequence."""
+        found: dict[int, np.ndarray] = {}
+        for rows, scores, lengths in self.scores(X):
+            e = np.exp((scores - scores.max(-1, keepdims=True)).astype(np.float64))
+            p = e / e.sum(-1, keepdims=True)
+            found.update((row, p[:n, k]) for k, (row, n) in enumerate(zip(rows, lengths, strict=True)))
+        return [found[row] for row in range(len(found))]
+
+    def predict(self, X: Any) -> list[list[Any]]:
+        """The likeliest label of each step: a list a sequence."""
+        return [self.classes_[p.argmax(1)].tolist() for p in self.predict_proba(X)]
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The share of steps whose label `predict` gets right; weights are of sequences."""
+        found, truth = self.predict(X), [list(column(labels)) for labels in column(y)]
+        weights = np.ones(len(found)) if sample_weight is None else np.asarray(sample_weight)
+        hits = [sum(a == b for a, b in zip(f, t, strict=True)) for f, t in zip(found, truth, strict=True)]
+        return float((weights * hits).sum() / (weights * [len(t) for t in truth]).sum())
+
+    def learned(self) -> dict[str, Any]:
+        return {**super().learned(), "classes": self.classes_.tolist()}
+
+    def restore(self, learned: Mapping[str, Any]) -> None:
+        super().restore(learned)
+        self.classes_ = np.array(learned["classes"])
