@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from types import ModuleType
 
 
@@ -20,6 +21,12 @@ class FileError(GatewiseError):
 
 class NotFittedError(GatewiseError, AttributeError):
     """An estimator was asked for what it learns in ``fit`` before it was fitted."""
+
+
+def not_fitted_error() -> type[NotFittedError]:
+    """`NotFittedError`; where scikit-learn is in use, one that is its error of this name too."""
+    sklearn = sys.modules.get("sklearn.exceptions")
+    return NotFittedError if sklearn is None else type("NotFittedError", (NotFittedError, sklearn.NotFittedError), {})
 
 
 class MissingExtra(ImportError):

@@ -79,10 +79,10 @@ def _from_column(X: Any, name: str) -> Any:
     narwhals = require("narwhals", "train", "reading a dataframe")
     found = narwhals.from_native(X, allow_series=True, eager_only=True, pass_through=True)
     if isinstance(found, narwhals.DataFrame):
+        if all(kind.is_numeric() for kind in found.schema.values()):
+            return found.to_numpy()
         if len(found.columns) == 1:
             return found[found.columns[0]].to_list()
-        if all(found[c].dtype.is_numeric() for c in found.columns):
-            return found.to_numpy()
         raise GatewiseError(f"{name} is a dataframe with {len(found.columns)} columns: pass the one with the sequences")
     return found.to_list() if isinstance(found, narwhals.Series) else X
 

@@ -104,14 +104,15 @@ class RuntimeNetwork:
         kind = self.architecture.readout.kind
         if kind == "steps":
             return y
+        y = y.astype(np.float64)  # so that what stands beside a row in a batch does not show in its last digits
         if kind == "attention":
             return (self.attention(y, lengths)[:, :, None] * y).sum(0)
         steps = np.full(y.shape[1], len(y)) if lengths is None else lengths
         if kind == "last":
             return last(y, steps, self._layers.directions)
         if kind == "mean":
-            return y.sum(0) / steps[:, None].astype(y.dtype)
-        return np.where((np.arange(len(y))[:, None] < steps)[:, :, None], y, -np.inf).max(0).astype(y.dtype)
+            return y.sum(0) / steps[:, None]
+        return np.where((np.arange(len(y))[:, None] < steps)[:, :, None], y, -np.inf).max(0)
 
 
 class Layers:

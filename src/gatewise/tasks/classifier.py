@@ -58,8 +58,8 @@ class SequenceClassifier(WithReadout):
 
     def learn_targets(self, y: Any, sequences: Sequences) -> np.ndarray:
         labels = column(y)
-        self.classes_ = learn_classes(labels)
         check_count(labels, sequences)
+        self.classes_ = learn_classes(labels)
         return numbers_of(labels, self.classes_)
 
     def target_weights(self, targets: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from dataclasses import Field, dataclass, field, fields
 from types import NoneType
 from typing import Any, Literal, Self, TypeGuard, dataclass_transform, get_args, get_origin, get_type_hints
 
-from ..errors import NotFittedError, ParameterError
+from ..errors import ParameterError, not_fitted_error
 
 
 def option(
@@ -107,7 +107,7 @@ class Estimator:
     def check_is_fitted(self) -> None:
         """Raise `NotFittedError` before `fit`."""
         if not hasattr(self, "weights_"):
-            raise NotFittedError(f"this {type(self).__name__} is not fitted: call fit, or gatewise.load a model file")
+            raise not_fitted_error()(f"this {type(self).__name__} is not fitted: call fit, or gatewise.load a model file")
 
     def __repr__(self) -> str:
         changed = [

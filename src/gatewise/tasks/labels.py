@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+import warnings
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ def learn_classes(labels: Any, name: str = "y") -> np.ndarray:
     Raises:
         GatewiseError: there is only one, or they are of other kinds.
     """
-    array = np.asarray(labels)
+    array = as_labels(labels)
     if array.ndim != 1:
         raise GatewiseError(f"{name} should be a 1d array of labels, got an array of shape {array.shape} instead")
     if array.dtype.kind == "O" and not all(isinstance(label, str) for label in array):
@@ -31,17 +32,17 @@ def learn_classes(labels: Any, name: str = "y") -> np.ndarray:
             )
     classes = np.unique(array.astype(str) if array.dtype.kind == "O" else array)
     if len(classes) < 2:
-        raise GatewiseError(f"{name} has only one class, {classes[0]!r}: there is nothing to learn")
+        raise GatewiseError(f"{name} has only one class, {classes[0]}: there is nothing to learn")
     return classes
 
 
-def numbers_of(labels: Iterable[Any], classes: np.ndarray, name: str = "y") -> np.ndarray:
+def numbers_of(labels: Any, classes: np.ndarray, name: str = "y") -> np.ndarray:
     """The number of each label among the classes.
 
     Raises:
         GatewiseError: a label is none of them.
     """
-    array = np.asarray(list(labels) if not isinstance(labels, np.ndarray) else labels)
+    array = as_labels(labels)
     if array.dtype.kind == "O":
         array = array.astype(str)
     places = np.minimum(np.searchsorted(classes, array), len(classes) - 1)
@@ -66,9 +67,11 @@ def balance(classes: np.ndarray, counts: np.ndarray, class_weight: Any) -> np.nd
     return np.array([float(class_weight.get(label, 1.0)) for label in classes.tolist()])
 
 
-def classes_to_json(classes: np.ndarray) -> list[Any]:
-    return classes.tolist()
-
-
-def classes_from_json(record: Any) -> np.ndarray:
-    return np.array(record)
+def as_labels(labels: Any) -> np.ndarray:
+    """Labels as an array; a column [N, 1] as [N], with scikit-learn's warning where it is in use."""
+    array = np.asarray(labels)
+    if array.ndim == 2 and array.shape[1] == 1:
+        kind = getattr(sys.modules.get("sklearn.exceptions"), "DataConversionWarning", UserWarning)
+        warnings.warn("A column-vector y was passed when a 1d array was expected", kind, stacklevel=2)
+        return array[:, 0]
+    return array

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -48,17 +47,18 @@ class Model(TrainingOptions, RecurrentOptions):
         raise NotImplementedError
 
     def _become(self, trained: Trained) -> Self:
-        self.__dict__.pop("_network", None)
         self.architecture_, self.weights_ = trained.architecture, trained.weights
         self.history_, self.training_ = trained.history, trained.facts
+        self._network = RuntimeNetwork(self.architecture_, self.weights_)
         return self
 
-    @cached_property
-    def _network(self) -> RuntimeNetwork:
-        return RuntimeNetwork(self.architecture_, self.weights_)
-
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_network"}  # made again when it is needed
+        return {name: value for name, value in vars(self).items() if name != "_network"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if "weights_" in state:
+            self._network = RuntimeNetwork(self.architecture_, self.weights_)
 
     def summary(self) -> str:
         """A table of layers, shapes and parameter counts."""
@@ -87,6 +87,4 @@ class Model(TrainingOptions, RecurrentOptions):
         architecture = Architecture.from_json(header["architecture"])
         model = cls.from_plain_params(header["hyperparameters"], architecture.stack.cell)
         model.restore(header)
-        model._become(Trained(architecture, weights, header["history"], header["training"]))
-        _ = model._network  # checks the weights against the architecture
-        return model
+        return model._become(Trained(architecture, weights, header["history"], header["training"]))

@@ -266,13 +266,15 @@ def check_weights(sample_weight: Any, count: int) -> np.ndarray:
     if not np.isfinite(weights).all() or (weights < 0).any():
         raise GatewiseError("sample_weight has numbers that are negative or not finite")
     if not weights.any():
-        raise GatewiseError("sample_weight is 0 for every sequence")
+        raise GatewiseError("sample_weight is zero for every sequence")
     return weights
 
 
-def column(y: Any, name: str = "y") -> Any:
-    """The values of a dataframe's column; anything else as it is."""
-    return y.to_list() if hasattr(y, "to_list") else y
+def column(y: Any) -> Any:
+    """The values of a dataframe's column or of what can be made an array; lists as they are."""
+    if isinstance(y, list | tuple | np.ndarray):
+        return y
+    return y.to_list() if hasattr(y, "to_list") else np.asarray(y)
 
 
 def check_count(y: Sequence[Any] | np.ndarray, sequences: Sequences) -> None:

@@ -1,0 +1,167 @@
+"""Classifier, regressor and tagger: what they learn, what they keep, what they refuse."""
+
+import numpy as np
+import pytest
+import torch
+
+import gatewise
+from gatewise import SequenceClassifier, SequenceRegressor, SequenceTagger
+from gatewise.data.sequences import pad, read_sequences
+from gatewise.errors import FileError, GatewiseError, ParameterError
+from gatewise.tasks.network import Network
+
+SMALL = {"hidden_size": 8, "verbose": False, "learning_rate": 0.02, "max_steps": 80}
+TEXTS = ["what a good film", "good, good fun", "a bad film", "bad acting, bad film"] * 8
+LABELS = ["like", "like", "dislike", "dislike"] * 8
+WORDS = [["The", "old", "man"], ["a", "cat"], ["an", "old", "cat"]] * 10
+TAGS = [["DET", "ADJ", "NOUN"], ["DET", "NOUN"], ["DET", "ADJ", "NOUN"]] * 10
+NUMBERS = [np.random.default_rng(k).random((3 + k % 5, 2)) for k in range(64)]
+
+
+VARIANTS = {
+    "last": {"readout": "last"},
+    "mean, both directions": {"readout": "mean", "bidirectional": True},
+    "max, two layers": {"readout": "max", "num_layers": 2, "bidirectional": True},
+    "attention": {"readout": "attention", "cell": "gru"},
+    "convolution": {"readout": "last", "convolution": 6, "convolution_width": 3, "convolution_stride": 2},
+    "zoneout, both directions": {"readout": "last", "bidirectional": True, "zoneout": 0.2, "cell": "peephole_lstm"},
+}
+
+
+@pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
+def test_numbers_without_torch_are_those_of_the_network_that_was_trained(options):
+    """Ragged batches, padding that is not a number, every readout, one sequence after another or side by side."""
+    model = SequenceRegressor(**{**SMALL, "max_steps": 3}, **options).fit(NUMBERS, [x.sum() for x in NUMBERS])
+    network = Network(model.architecture_).double().eval()
+    network.load_state_dict({n: torch.from_numpy(a).double() for n, a in model.weights_.items()}, strict=False)
+    inputs, lengths = pad([x.astype("float64") for x in NUMBERS])
+    inputs[np.arange(len(inputs))[:, None] >= lengths] = 7.0  # padding must not matter
+    with torch.no_grad():
+        scores = network(torch.from_numpy(inputs), None, torch.from_numpy(lengths))[0][:, 0].numpy()
+    expected = scores * model.target_scale_[0] + model.target_mean_[0]
+    np.testing.assert_allclose(model.predict(NUMBERS), expected, rtol=1e-5, atol=1e-5)
+    one_by_one = np.concatenate([model.predict([x]) for x in NUMBERS[:6]])
+    np.testing.assert_allclose(one_by_one, model.predict(NUMBERS)[:6], rtol=1e-6)
+
+
+def test_spelling_without_torch_is_that_of_the_network_that_was_trained():
+    model = SequenceTagger(**{**SMALL, "max_steps": 3}, spelling_size=5, cell="gru").fit(WORDS, TAGS)
+    network = Network(model.architecture_).double().eval()
+    network.load_state_dict({n: torch.from_numpy(a).double() for n, a in model.weights_.items()}, strict=False)
+    unseen = [["an", "Antidisestablishmentarianism", "x"], ["cats"]]
+    items = model._encode(read_sequences(unseen))
+    inputs, lengths = pad(items)
+    with torch.no_grad():
+        p = network(torch.from_numpy(inputs.astype("int64")), None, torch.from_numpy(lengths))[0].softmax(-1).numpy()
+    for k, found in enumerate(model.predict_proba(unseen)):
+        np.testing.assert_allclose(found, p[: len(found), k], rtol=1e-5, atol=1e-6)
+
+
+def test_a_convolutions_padding_is_not_seen_across_the_end_of_a_row():
+    model = SequenceRegressor(**{**SMALL, "max_steps": 3}, convolution=4, readout="max").fit(NUMBERS, np.arange(64.0))
+    long = [np.ones((30, 2)), NUMBERS[0]]
+    assert model.predict(long)[1] == pytest.approx(model.predict(NUMBERS[:1])[0], rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["classify", "regress", "tag"])
+def test_a_saved_model_says_the_same(kind, tmp_path):
+    model, X, y = {
+        "classify": (SequenceClassifier(**SMALL, embedding_size=None), TEXTS, LABELS),
+        "regress": (SequenceRegressor(**{**SMALL, "max_steps": 400}, loss="huber"), NUMBERS, np.array([[x.sum(), x.max()] for x in NUMBERS])),
+        "tag": (SequenceTagger(**SMALL), WORDS, TAGS),
+    }[kind]
+    model.fit(X, y).save(tmp_path / "m.safetensors")
+    loaded = gatewise.load(tmp_path / "m.safetensors")
+    assert type(loaded) is type(model) and loaded.get_params() == model.get_params()
+    assert np.array_equal(np.array(loaded.predict(X), dtype=object), np.array(model.predict(X), dtype=object))
+    assert loaded.score(X, y) == model.score(X, y) > 0.8
+    assert loaded.summary() == model.summary()
+    with pytest.raises(FileError, match="holds a Sequence.*; a LanguageModel is needed here"):
+        gatewise.load(tmp_path / "m.safetensors", "language")
+
+
+def test_equal_seeds_give_equal_models_and_checkpoints_go_on_bit_for_bit(tmp_path):
+    whole = SequenceClassifier(**SMALL).fit(TEXTS, LABELS)
+    path = tmp_path / "c.checkpoint"
+    half = SequenceClassifier(**SMALL).fit(TEXTS, LABELS, checkpoint=path, checkpoint_seconds=0.0)
+    again = SequenceClassifier(**SMALL).fit(TEXTS, LABELS, checkpoint=path, resume=True)
+    for name, array in whole.weights_.items():
+        assert np.array_equal(array, half.weights_[name]) and np.array_equal(array, again.weights_[name])
+    with pytest.raises(FileError, match="trained on other data"):
+        SequenceClassifier(**SMALL).fit(TEXTS, LABELS[::-1], checkpoint=path, resume=True)
+    with pytest.raises(FileError, match="batch_size=32, not 16"):
+        SequenceClassifier(**SMALL, batch_size=16).fit(TEXTS, LABELS, checkpoint=path, resume=True)
+
+
+def test_a_second_fit_that_fails_leaves_the_first():
+    model = SequenceClassifier(**SMALL).fit(TEXTS, LABELS)
+    with pytest.raises(GatewiseError, match="not numbers, not a string"):
+        model.fit(["a", 3], ["x", "y"])
+    assert model.score(TEXTS, LABELS) == 1.0
+
+
+def test_dataframes_of_any_kind():
+    polars = pytest.importorskip("polars")
+    frame = polars.DataFrame({"text": TEXTS, "label": LABELS, "series": [[1.0, 2.0, 3.0]] * len(TEXTS)})
+    model = SequenceClassifier(**SMALL).fit(frame["text"], frame["label"])
+    assert model.score(frame.select("text"), frame["label"]) == 1.0
+    assert read_sequences(frame["series"]).kind == "features"
+    with pytest.raises(GatewiseError, match="3 columns: pass the one"):
+        model.predict(frame)
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "message"),
+    [
+        ([], [], "0 sequences"),
+        ("one text", ["a"], "one string; it must be a list"),
+        ([[1.0], [float("nan")]], ["a", "b"], r"X\[1\] contains NaN at step 0"),
+        ([[1.0], [float("inf")]], ["a", "b"], r"X\[1\] contains infinity"),
+        ([np.ones((2, 3)), np.ones((2, 4))], ["a", "b"], r"X\[0\] has 3 features a step, X\[1\] has 4"),
+        ([[1.0], []], ["a", "b"], r"X\[1\] is empty"),
+        (["word", "  "], ["a", "b"], r"X\[1\] is empty: it has no words"),
+        (["x", "y"], ["a"], "X has 2 sequences, y has 1"),
+        (["x", "y"], ["a", "a"], "only one class"),
+        (["x", "y"], [0.5, 1.5], "numbers with fractions"),
+        (["x", "y"], ["a", None], "mixes strings with other things, or misses some"),
+        (["x", "y"], None, "requires y to be passed"),
+        (np.ones(4), [1, 2, 3, 4], "Reshape your data"),
+    ],
+)
+def test_bad_input_is_named(X, y, message):
+    with pytest.raises(GatewiseError, match=message):
+        SequenceClassifier(**SMALL).fit(X, y)
+
+
+def test_what_predict_refuses():
+    model = SequenceClassifier(**SMALL).fit(TEXTS, LABELS)
+    with pytest.raises(GatewiseError, match="X has features; this SequenceClassifier was fitted on strings"):
+        model.predict(NUMBERS)
+    with pytest.raises(GatewiseError, match=r"X\[0\] is empty"):
+        model.predict([""])
+    regressor = SequenceRegressor(**SMALL).fit(NUMBERS, np.arange(64.0))
+    with pytest.raises(GatewiseError, match="X has 3 features, but SequenceRegressor is expecting 2"):
+        regressor.predict([np.ones((4, 3))])
+    with pytest.raises(GatewiseError, match="y contains NaN or infinity, first at 1"):
+        regressor.fit(NUMBERS[:2], [1.0, np.nan])
+    with pytest.raises(GatewiseError, match=r"X\[1\] has 2 steps, y\[1\] has 1 labels"):
+        SequenceTagger(**SMALL).fit(WORDS, [TAGS[0], ["DET"], *TAGS[2:]])
+    with pytest.raises(ParameterError, match="every step has a label"):
+        SequenceTagger(**SMALL, max_length=3).fit(WORDS, TAGS)
+    with pytest.raises(ParameterError, match="an odd number"):
+        SequenceClassifier(**SMALL, convolution_width=4).fit(TEXTS, LABELS)
+
+
+def test_a_class_with_one_example_and_a_constant_feature_are_learned():
+    X = [np.stack([np.full(5, 3.0), np.full(5, float(k > 30))], 1) for k in range(300)]
+    y = ["once"] + ["low"] * 30 + ["high"] * 269
+    model = SequenceClassifier(**SMALL, validation_fraction=0.2).fit(X, y)
+    assert model.training_["held_out"] == 60 and model.classes_.tolist() == ["high", "low", "once"]
+    assert model.score(X, y) > 0.99
+    assert model.weights_["encoder.scale"][0] == 1.0
+
+
+def test_the_last_steps_are_read():
+    model = SequenceRegressor(**{**SMALL, "max_steps": 3}, max_length=3).fit(NUMBERS, np.arange(64.0))
+    x = NUMBERS[4]
+    assert model.predict([x])[0] == model.predict([x[-3:]])[0] != model.predict([x[:3]])[0]
