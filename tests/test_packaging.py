@@ -11,7 +11,7 @@ import gatewise
 from gatewise import errors
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ("torch", "llvmlite", "click", "rich", "lightning_fabric", "sklearn", "matplotlib")
+HEAVY = ("torch", "llvmlite", "click", "rich", "lightning_fabric", "sklearn", "matplotlib", "polars", "narwhals", "soundfile")
 
 
 def loaded_after(code: str, *arguments: str) -> set[str]:
@@ -25,7 +25,7 @@ def loaded_after(code: str, *arguments: str) -> set[str]:
 
 def test_import_is_light():
     assert loaded_after("import gatewise") == set()
-    assert loaded_after("import gatewise; gatewise.LanguageModel; gatewise.load") == set()
+    assert loaded_after("import gatewise; gatewise.LanguageModel; gatewise.SequenceTagger; gatewise.load") == set()
 
 
 def test_help_needs_click_alone():

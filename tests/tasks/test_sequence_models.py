@@ -67,7 +67,11 @@ def test_a_convolutions_padding_is_not_seen_across_the_end_of_a_row():
 def test_a_saved_model_says_the_same(kind, tmp_path):
     model, X, y = {
         "classify": (SequenceClassifier(**SMALL, embedding_size=None), TEXTS, LABELS),
-        "regress": (SequenceRegressor(**{**SMALL, "max_steps": 400}, loss="huber"), NUMBERS, np.array([[x.sum(), x.max()] for x in NUMBERS])),
+        "regress": (
+            SequenceRegressor(**{**SMALL, "max_steps": 400}, loss="huber"),
+            NUMBERS,
+            np.array([[x.sum(), x.max()] for x in NUMBERS]),
+        ),
         "tag": (SequenceTagger(**SMALL), WORDS, TAGS),
     }[kind]
     model.fit(X, y).save(tmp_path / "m.safetensors")

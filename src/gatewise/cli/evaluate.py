@@ -22,16 +22,17 @@ def command(model: Path, files: tuple[Path, ...], record: Path | None) -> None:
     Printed are, for classes: accuracy, F1, log loss, calibration error, and what is taken for what; for numbers: MAE, RMSE
     and R². Beside them stands what always giving the same answer would reach.
     """
+    from ..data.labelled import read_labelled
     from ..tasks.evaluation import evaluate
     from ..tasks.summary import aligned
     from ..tensorfile import check_writable, write_atomically
     from .predict import load_sequence_model
-    from .reading import naming, read
+    from .reading import naming
 
     if record is not None:
         check_writable(record)
     estimator, reading = load_sequence_model(model)
-    data = read(files, reading, numbers=estimator.task == "regress")
+    data = read_labelled(files, reading, numbers=estimator.task == "regress")
     with naming(data):
         found = evaluate(estimator, data.X, data.y)
     if record is not None:

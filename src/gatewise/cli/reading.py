@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ..data.labelled import Labelled, Reading, as_numbers, read_labelled
+from ..data.labelled import Labelled, Reading, read_labelled
 from ..errors import GatewiseError
 from ..tasks.sequences import SequenceModel
 from .parameters import estimator_options
@@ -46,14 +46,6 @@ def naming(data: Labelled) -> Iterator[None]:
         raise type(error)(where) from error
 
 
-def read(files: Sequence[Path], reading: Reading, numbers: bool, labels: bool = True) -> Labelled:
-    """The labelled sequences of files; numbers: whether what belongs to them must be numbers."""
-    data = read_labelled(files, reading, labels)
-    if numbers and data.y is not None:
-        data = Labelled(data.X, as_numbers(data.y, data.where), data.where)
-    return data
-
-
 def train_command(estimator: type[SequenceModel], name: str, text: str) -> click.Command:
     """``gatewise train NAME FILE... -o MODEL`` for an estimator."""
 
@@ -67,7 +59,7 @@ def train_command(estimator: type[SequenceModel], name: str, text: str) -> click
         model = estimator(**options)
         model.check_parameters()
         checkpoint = begin(output, resume)
-        data = read(files, reading, numbers=estimator.task == "regress")
+        data = read_labelled(files, reading, numbers=estimator.task == "regress")
         with naming(data):
             model.fit(data.X, data.y, checkpoint=checkpoint, resume=resume)
         model.reading_ = reading.to_json()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,18 +50,20 @@ class Labelled:
         X: the sequences.
         y: what belongs to each; None where it was not asked for or not there.
         where: how an error names each.
+        label_where: how an error names what belongs to it, if otherwise.
     """
 
     X: list[Any]
     y: list[Any] | None
     where: list[str]
+    label_where: list[str] | None = None
 
     def __add__(self, other: Labelled) -> Labelled:
         y = None if self.y is None or other.y is None else self.y + other.y
         return Labelled(self.X + other.X, y, self.where + other.where)
 
 
-def read_labelled(paths: Sequence[Path], reading: Reading, labels: bool = True) -> Labelled:
+def read_labelled(paths: Sequence[Path], reading: Reading, labels: bool = True, numbers: bool = False) -> Labelled:
     """Read files and folders.
 
     * ``.csv``, ``.tsv``, ``.jsonl``, ``.parquet``: a row a sequence; ``reading.text`` and ``reading.label`` are columns.
@@ -73,6 +75,7 @@ def read_labelled(paths: Sequence[Path], reading: Reading, labels: bool = True) 
 
     Args:
         labels: whether the labels are needed; else they are left out where a column is not there.
+        numbers: whether what belongs to a sequence must be a number.
 
     Raises:
         FileError: a file cannot be read; the message names it, the line and the column.
@@ -80,6 +83,8 @@ def read_labelled(paths: Sequence[Path], reading: Reading, labels: bool = True) 
     if not paths:
         raise FileError("no files were given")
     found = [_read(path, reading, labels) for path in paths]
+    if numbers:
+        found = [replace(part, y=part.y and as_numbers(part.y, part.label_where or part.where)) for part in found]
     whole = found[0]
     for part in found[1:]:
         whole = whole + part
@@ -90,6 +95,8 @@ def read_labelled(paths: Sequence[Path], reading: Reading, labels: bool = True) 
 
 def _read(path: Path, reading: Reading, labels: bool) -> Labelled:
     kind = kind_of(path)
+    if not path.exists():
+        raise FileError(f"no such file: {path}")
     if path.is_dir() or kind in (".wav", ".flac"):
         return _read_sounds(path, reading, labels)
     if kind in KINDS:
@@ -104,8 +111,6 @@ def _read(path: Path, reading: Reading, labels: bool) -> Labelled:
         lines = [(k, line.strip()) for k, line in enumerate(read_lines(path), 1) if line.strip()]
         name = path.name.partition(".")[0]
         return Labelled([line for _, line in lines], [name] * len(lines), [f"{path}, line {k}" for k, _ in lines])
-    if not path.exists():
-        raise FileError(f"no such file: {path}")
     raise FileError(
         f"{path}: files that end in {path.suffix or 'nothing'} are not read; {', '.join(KINDS)}, .ts, .conllu, .txt "
         "and folders of .wav are"
@@ -122,7 +127,7 @@ def _read_rows(path: Path, reading: Reading, labels: bool) -> Labelled:
             raise FileError(f"{table.where(row, reading.text)} is empty: leave the row out")
         if not isinstance(value, str | list):
             raise FileError(f"{table.where(row, reading.text)} is {value!r}, neither text nor a list")
-    y = None
+    y, label_where = None, None
     if labels and reading.label is None:
         raise ParameterError(f"{path} is a table: say with --label which column has the labels")
     if reading.label is not None and (labels or reading.label in table.columns):
@@ -130,7 +135,8 @@ def _read_rows(path: Path, reading: Reading, labels: bool) -> Labelled:
         for row, value in enumerate(y):
             if value is None or value == "":
                 raise FileError(f"{table.where(row, reading.label)} is empty: leave the row out")
-    return Labelled(X, y, [table.where(row, reading.text) for row in range(len(table))])
+        label_where = [table.where(row, reading.label) for row in range(len(table))]
+    return Labelled(X, y, [table.where(row, reading.text) for row in range(len(table))], label_where)
 
 
 def _read_sounds(path: Path, reading: Reading, labels: bool) -> Labelled:
