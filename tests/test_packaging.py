@@ -11,7 +11,18 @@ import gatewise
 from gatewise import errors
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ("torch", "llvmlite", "click", "rich", "lightning_fabric", "sklearn", "matplotlib", "polars", "narwhals", "soundfile")
+HEAVY = (
+    "torch",
+    "llvmlite",
+    "click",
+    "rich",
+    "lightning_fabric",
+    "sklearn",
+    "matplotlib",
+    "polars",
+    "narwhals",
+    "soundfile",
+)
 
 
 def loaded_after(code: str, *arguments: str) -> set[str]:

@@ -21,6 +21,7 @@ _HOMES = {
     "CellError": "ir.cell",
     "GatewiseError": "errors",
     "LanguageModel": "tasks.language",
+    "Forecaster": "tasks.forecaster",
     "SequenceClassifier": "tasks.classifier",
     "SequenceRegressor": "tasks.regressor",
     "SequenceTagger": "tasks.tagger",

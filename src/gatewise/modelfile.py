@@ -22,6 +22,7 @@ TASKS = {
     "classify": ("gatewise.tasks.classifier", "SequenceClassifier"),
     "regress": ("gatewise.tasks.regressor", "SequenceRegressor"),
     "tag": ("gatewise.tasks.tagger", "SequenceTagger"),
+    "forecast": ("gatewise.tasks.forecaster", "Forecaster"),
 }
 
 

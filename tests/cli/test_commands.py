@@ -28,8 +28,23 @@ def test_every_parameter_is_an_option_with_the_estimators_default_and_help():
 
 def test_help_of_every_command(capsys):
     names = group.list_commands(click.Context(group))
-    assert names == [*("train", "generate", "score", "predict", "evaluate", "show", "resume", "compare", "cells", "bench")]
-    trained = [["train", task, "--help"] for task in ("language", "classify", "regress", "tag")]
+    assert names == [
+        *(
+            "train",
+            "generate",
+            "score",
+            "predict",
+            "evaluate",
+            "forecast",
+            "backtest",
+            "show",
+            "resume",
+            "compare",
+            "cells",
+            "bench",
+        )
+    ]
+    trained = [["train", task, "--help"] for task in ("language", "classify", "regress", "tag", "forecast")]
     tasks = (*trained, ["compare", "language", "--help"])
     for arguments in (["--help"], ["train", "-h"], *tasks, *([name, "-h"] for name in names)):
         assert run(arguments) == 0

@@ -19,6 +19,8 @@ COMMANDS = {
     "score": "gatewise.cli.score",
     "predict": "gatewise.cli.predict",
     "evaluate": "gatewise.cli.evaluate",
+    "forecast": "gatewise.cli.forecast",
+    "backtest": "gatewise.cli.backtest",
     "show": "gatewise.cli.show",
     "resume": "gatewise.cli.resume",
     "compare": "gatewise.cli.compare",

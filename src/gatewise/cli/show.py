@@ -29,6 +29,8 @@ def command(model: Path) -> None:
     )
     loss = facts["validation_loss"]
     if loss is not None and estimator.task != "language":
-        click.echo(f"validation  loss {loss:.4f} on {facts['held_out']:,} {facts['unit']} held out")
+        click.echo(
+            f"validation  loss {loss:.4f} on {facts['held_out']:,} {facts.get('held_out_unit', facts['unit'])} held out"
+        )
     elif loss is not None:
         click.echo(f"validation  {loss:.4f} nats, {loss / math.log(2):.4f} bits, perplexity {math.exp(loss):.3f}")

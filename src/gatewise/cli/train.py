@@ -11,6 +11,7 @@ command = LazyGroup(
         "classify": "gatewise.cli.train_classify",
         "regress": "gatewise.cli.train_regress",
         "tag": "gatewise.cli.train_tag",
+        "forecast": "gatewise.cli.train_forecast",
     },
     help="Train a model.",
 )

@@ -44,7 +44,9 @@ def report(model: Model, output: Path) -> None:
     loss = facts["validation_loss"]
     click.echo(f"{facts['steps']:,} steps in {facts['seconds']:.1f} s: {facts['stopped']}")
     if loss is not None and model.task != "language":
-        click.echo(f"validation loss {loss:.4f} on {facts['held_out']:,} {facts['unit']} held out")
+        click.echo(
+            f"validation loss {loss:.4f} on {facts['held_out']:,} {facts.get('held_out_unit', facts['unit'])} held out"
+        )
     elif loss is not None:
         unit = facts["unit"].removesuffix("s")
         click.echo(f"validation loss {loss:.4f} nats a {unit}, {loss / math.log(2):.4f} bits a {unit}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,8 +10,8 @@ from typing import Any
 
 from .. import cells as library
 from ..data.text import TextLike
-from ..errors import ParameterError, require
-from ..tensorfile import write_atomically
+from ..errors import ParameterError
+from .figures import check_figure, write_figure
 from .language import LanguageModel
 
 CURVE = 5  # validations an epoch: each costs about a thirtieth of it
@@ -110,24 +109,12 @@ def compare(
         yield Result(cell, count_parameters(candidate, len(vocabulary)), candidate)
 
 
-def check_figure(path: Path) -> None:
-    """Raise unless a figure can be written to a file of this name."""
-    require("matplotlib", "plot", "drawing a figure")
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    kinds = sorted(FigureCanvasAgg.get_supported_filetypes())
-    if path.suffix[1:].lower() not in kinds:
-        raise ParameterError(f"{path}: a figure's name ends in one of .{', .'.join(kinds)}")
-
-
 def draw(results: Sequence[Result], path: Path, unit: str) -> None:
     """Write a figure: validation loss against seconds, and against steps, a line a cell."""
     check_figure(path)
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4), layout="constrained")
-    FigureCanvasAgg(figure)
     for axes, key, label in zip(figure.subplots(1, 2, sharey=True), ("seconds", "step"), ("seconds", "steps"), strict=True):
         for result in results:
             axes.plot(
@@ -141,6 +128,4 @@ def draw(results: Sequence[Result], path: Path, unit: str) -> None:
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel(f"validation loss, nats a {unit}")
     figure.axes[0].legend()
-    picture = io.BytesIO()
-    figure.savefig(picture, format=path.suffix[1:].lower())
-    write_atomically(path, picture.getvalue())
+    write_figure(figure, path)

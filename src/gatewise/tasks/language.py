@@ -110,7 +110,7 @@ class LanguageModel(Model):
     def learned(self) -> dict[str, Any]:
         return {"vocabulary": self.vocabulary_.to_json()}
 
-    def restore(self, learned: Mapping[str, Any]) -> None:
+    def restore(self, learned: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         self.vocabulary_ = vocabulary_from_json(learned["vocabulary"])
 
     def generate(

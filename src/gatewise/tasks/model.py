@@ -15,6 +15,8 @@ from ..runtime.network import RuntimeNetwork
 from .options import RecurrentOptions, TrainingOptions
 from .summary import table_of_layers
 
+LEARNED = "learned."  # the beginning of the names of arrays that are not the network's
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -38,12 +40,16 @@ class Model(TrainingOptions, RecurrentOptions):
 
     task: ClassVar[str]  # its name in a model file
 
+    def learned_arrays(self) -> dict[str, np.ndarray]:
+        """What the task learned beside the network that is large: arrays by name, beginning with `LEARNED`."""
+        return {}
+
     def learned(self) -> dict[str, Any]:
         """What the task learned beside the network, as JSON values by name: vocabulary, classes, scales."""
         raise NotImplementedError
 
-    def restore(self, learned: Mapping[str, Any]) -> None:
-        """Set what `learned` gave."""
+    def restore(self, learned: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        """Set what `learned` and `learned_arrays` gave."""
         raise NotImplementedError
 
     def _become(self, trained: Trained) -> Self:
@@ -79,12 +85,13 @@ class Model(TrainingOptions, RecurrentOptions):
             "training": self.training_,
             **self.learned(),
         }
-        save_model(path, self.task, header, self.weights_)
+        save_model(path, self.task, header, {**self.weights_, **self.learned_arrays()})
 
     @classmethod
     def from_record(cls, header: Mapping[str, Any], weights: dict[str, np.ndarray]) -> Self:
         """The estimator of a model file's header and weights."""
         architecture = Architecture.from_json(header["architecture"])
         model = cls.from_plain_params(header["hyperparameters"], architecture.stack.cell)
-        model.restore(header)
+        others = {name: weights.pop(name) for name in [*weights] if name.startswith(LEARNED)}
+        model.restore(header, others)
         return model._become(Trained(architecture, weights, header["history"], header["training"]))

@@ -84,8 +84,8 @@ class SequenceRegressor(WithReadout):
         target = {"mean": self.target_mean_.tolist(), "scale": self.target_scale_.tolist(), "single": self._single}
         return {**super().learned(), "target": target}
 
-    def restore(self, learned: Mapping[str, Any]) -> None:
-        super().restore(learned)
+    def restore(self, learned: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        super().restore(learned, arrays)
         target = learned["target"]
         self.target_mean_, self.target_scale_ = np.array(target["mean"]), np.array(target["scale"])
         self._single = target["single"]

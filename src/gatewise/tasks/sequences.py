@@ -224,7 +224,7 @@ class SequenceModel(Model):
             "reading": getattr(self, "reading_", None),
         }
 
-    def restore(self, learned: Mapping[str, Any]) -> None:
+    def restore(self, learned: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         self.vocabulary_ = None if learned["vocabulary"] is None else Lexicon.from_json(learned["vocabulary"])
         if learned["features"] is not None:
             self.n_features_in_ = learned["features"]

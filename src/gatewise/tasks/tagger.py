@@ -100,6 +100,6 @@ class SequenceTagger(SequenceModel):
     def learned(self) -> dict[str, Any]:
         return {**super().learned(), "classes": self.classes_.tolist()}
 
-    def restore(self, learned: Mapping[str, Any]) -> None:
-        super().restore(learned)
+    def restore(self, learned: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        super().restore(learned, arrays)
         self.classes_ = np.array(learned["classes"])
