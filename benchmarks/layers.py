@@ -27,7 +27,7 @@ COLUMNS = {
     "T, B, I, H": "",
     "train ms": ".3f",
     "GF/s": ".0f",
-    "torch.nn": "",
+    "peer": "",
     "its train ms": ".3f",
     "ratio": ".2f",
     "infer ms": ".3f",

@@ -77,6 +77,7 @@ class Report:
     ) -> None:
         self.columns, self.json, self.plot = columns, options.json, options.plot
         self.rows: list[Row] = []
+        self.started = _busy()
         homes = packages_distributions()
         versions = {name: version(homes[name][0]) if name in homes else None for name in modules}
         self.facts = {
@@ -111,9 +112,14 @@ class Report:
         self.facts["left_out"][name] = reason
 
     def finish(self, draw: Callable[[Figure, Sequence[Row]], None]) -> None:
-        """Say what was left out, and draw."""
+        """Say what was left out and how calm the machine was, and draw."""
         for name, reason in self.facts["left_out"].items():
             print(f"left out: {name}: {reason}")
+        now = _busy()
+        if self.started and now:
+            others, spent = ((b - a) for a, b in zip(self.started, now, strict=True))
+            self.facts["used by others"] = max(0.0, others / spent)
+            print(f"other programs used {self.facts['used by others']:.0%} of the processors meanwhile")
         self._write()
         if self.plot is not None and self.rows:
             write_figure(self.plot, lambda figure: draw(figure, self.rows), (10, max(4.0, 1.5 + 0.3 * len(self.rows))))
@@ -121,6 +127,19 @@ class Report:
     def _write(self) -> None:
         if self.json is not None:
             write_atomically(self.json, json.dumps({**self.facts, "rows": self.rows}, indent=1).encode())
+
+
+def _busy() -> tuple[float, float] | None:
+    """Seconds of processors that other programs have used, and all seconds, since the system started; None if not told.
+
+    Those of child processes count as others' until they have ended."""
+    try:
+        fields = [float(n) for n in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    except OSError:
+        return None
+    user, nice, system, idle, waiting, irq, softirq, stolen = (n / os.sysconf("SC_CLK_TCK") for n in fields)
+    busy = user + nice + system + irq + softirq + stolen
+    return busy - sum(os.times()[:4]), busy + idle + waiting
 
 
 def bars(label: str, values: Sequence[str], axis: str) -> Callable[[Figure, Sequence[Row]], None]:

@@ -39,6 +39,7 @@ def test_a_benchmark_in_small(name, tmp_path):
     found = json.loads((tmp_path / "found.json").read_text())
     assert rows is None or len(found["rows"]) == rows
     assert all(row[figure] > 0 for row in found["rows"])
+    assert "| - |" not in done.stdout
     assert done.stdout.count("\n| ") == len(found["rows"]) + 1  # and the heading
     assert (tmp_path / "found.svg").read_text().rstrip().endswith("</svg>")
     for peer in found["left_out"]:
