@@ -111,8 +111,8 @@ class Report:
         """A candidate that cannot be measured here."""
         self.facts["left_out"][name] = reason
 
-    def finish(self, draw: Callable[[Figure, Sequence[Row]], None]) -> None:
-        """Say what was left out and how calm the machine was, and draw."""
+    def finish(self, draw: Callable[[Figure, Sequence[Row]], None], height: float | None = None) -> None:
+        """Say what was left out and how calm the machine was, and draw, so many inches high; else a line for each row."""
         for name, reason in self.facts["left_out"].items():
             print(f"left out: {name}: {reason}")
         now = _busy()
@@ -122,7 +122,7 @@ class Report:
             print(f"other programs used {self.facts['used by others']:.0%} of the processors meanwhile")
         self._write()
         if self.plot is not None and self.rows:
-            write_figure(self.plot, lambda figure: draw(figure, self.rows), (10, max(4.0, 1.5 + 0.3 * len(self.rows))))
+            write_figure(self.plot, lambda figure: draw(figure, self.rows), (10, height or 1.5 + 0.3 * len(self.rows)))
 
     def _write(self) -> None:
         if self.json is not None:

@@ -123,7 +123,7 @@ def main() -> None:
                 **{"torch.nn GF/s": theirs, "its of roof": theirs / roof},
                 **row,
             )
-    report.finish(draw(peak, stream))
+    report.finish(draw(peak, stream), height=6)
 
 
 if __name__ == "__main__":
