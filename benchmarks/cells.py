@@ -4,20 +4,21 @@
     python benchmarks/cells.py --cells mgu,janet --rounds 9
 
 Medians of the rounds, and the median of the rounds' ratios (theirs over ours). Where torchrecurrent has no such cell the
-peer is the torch.nn layer of its family.
+peer is the torch.nn layer of its family, as it is for all cells when torchrecurrent is not installed.
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
-from importlib.metadata import version
 
 import torch
-import torchrecurrent
+from report import Report, arguments, bars
 
 from gatewise import cells
-from gatewise.measure import both_sides, layers, multiply_adds, ratio, rounds
+from gatewise.errors import MissingExtra, require
+from gatewise.measure import compare
+
+COLUMNS = {"cell": "", "train ms": ".2f", "GF/s": ".0f", "peer": "", "its train ms": ".2f", "ratio": ".2f"}
 
 PEERS = {
     "atr": "ATR", "brc": "BR", "nbrc": "NBR", "cfn": "CFN", "sgu": "SGU", "dsgu": "DSGU", "fast_rnn": "FastRNN",
@@ -34,10 +35,10 @@ PEERS = {
 class Loop(torch.nn.Module):
     """A torchrecurrent cell over time, as its users run it."""
 
-    def __init__(self, cell: torch.nn.Module):
+    def __init__(self, cell: torch.nn.Module, output_first: bool):
         super().__init__()
         self.cell = cell
-        self.output_first = isinstance(cell, torchrecurrent.IntersectionRNNCell)  # it gives (output, state), takes a state
+        self.output_first = output_first
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, None]:
         state, ys = None, []
@@ -49,47 +50,42 @@ class Loop(torch.nn.Module):
         return torch.stack(ys), None
 
 
-def row(name: str, steps: int, batch: int, units: int, count: int, seconds: float) -> tuple[str, float]:
-    ours, theirs = layers(name, units, units)
-    peer = f"torch.nn {type(theirs).__name__}"
-    if name in PEERS:
-        peer = f"torchrecurrent {PEERS[name]}"
-        theirs = Loop(getattr(torchrecurrent, f"{PEERS[name]}Cell")(units, units))
-    sides = both_sides(ours, theirs, torch.randn(steps, batch, units))
-    times = rounds({side: sides[side] for side in ("ours", "theirs")}, count, seconds)
-    median = {k: statistics.median(v) for k, v in times.items()}
-    faster = ratio(times, "ours", "theirs")
-    rate = multiply_adds(name, units, units, steps, batch) / median["ours"] / 1e9
-    line = f"| {name} | {median['ours'] * 1e3:.2f} | {rate:.0f} | {peer} | {median['theirs'] * 1e3:.2f} | {faster:.2f} |"
-    return line, faster
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__, rounds=7, seconds=0.2)
     parser.add_argument("--cells", default=",".join(cells.names()))
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--units", type=int, default=128)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument(
-        "--seconds", type=float, default=0.2, help="of each candidate in a round, so that caches are its own"
-    )
     options = parser.parse_args()
-    print(
-        f"torch {torch.__version__}, torchrecurrent {version('torchrecurrent')}, {torch.get_num_threads()} threads; one "
-        f"training step, T={options.steps} B={options.batch} I=H={options.units} float32; medians of {options.rounds} rounds"
+    shape = options.steps, options.batch, options.units, options.units
+    said = (
+        f"{torch.get_num_threads()} threads; one training step, T={options.steps} B={options.batch} I=H={options.units} "
+        f"float32; medians of {options.rounds} rounds"
     )
-    print("| cell | ms | GF/s | peer | its ms | ratio |\n|---|---|---|---|---|---|")
+    report = Report(options, ["torch", "torchrecurrent"], COLUMNS, said, threads=torch.get_num_threads(), shape=shape)
+    try:
+        library = require("torchrecurrent", "bench-torchrecurrent", "comparing with torchrecurrent")
+    except MissingExtra as error:
+        library = None
+        report.leave_out("torchrecurrent", str(error))
     loops = []
     for name in options.cells.split(","):
-        line, faster = row(name, options.steps, options.batch, options.units, options.rounds, options.seconds)
-        print(line, flush=True)
-        if name in PEERS:
-            loops.append(faster)
+        theirs = None
+        if library and name in PEERS:
+            # The intersection network's cell gives (output, state), and takes a state.
+            theirs = Loop(
+                getattr(library, f"{PEERS[name]}Cell")(options.units, options.units), PEERS[name] == "IntersectionRNN"
+            )
+        row = compare(name, shape, options.rounds, options.seconds, inference=False, theirs=theirs)
+        row["peer"] = f"torchrecurrent {PEERS[name]}" if theirs else f"torch.nn {row['peer']}"
+        report.add(cell=name, **row)
+        if theirs:
+            loops.append(row["ratio"])
     if loops:
         print(
             f"against torchrecurrent: least {min(loops):.1f}, median {statistics.median(loops):.1f}, most {max(loops):.1f}"
         )
+    report.finish(bars("{cell}, {peer}", ["ratio"], "times the peer, a training step"))
 
 
 if __name__ == "__main__":

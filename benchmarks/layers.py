@@ -2,6 +2,7 @@
 
     python benchmarks/layers.py                       the cells of the library at T=100 B=32 I=H=128
     python benchmarks/layers.py --cells lstm,gru --shapes 100x32x128x128,500x64x32x100
+    python benchmarks/layers.py --cells lstm,gru,rnn --shapes all    the shapes of docs/performance.md
     python benchmarks/layers.py --dtype float64 --threads 1
     python benchmarks/layers.py --cells lstm --ragged           lengths from 1 to T; torch.nn gets a PackedSequence
     python benchmarks/layers.py --cells lstm --layers 2 --bidirectional
@@ -15,44 +16,32 @@ layer and direction; with lengths, those of the steps within them.
 
 from __future__ import annotations
 
-import argparse
-import statistics
-
 import torch
+from report import Report, arguments, bars, shapes, show
 
 from gatewise import cells
-from gatewise.measure import both_sides, layers, multiply_adds, ratio, rounds
+from gatewise.measure import compare
 
-
-def row(name: str, shape: tuple[int, int, int, int], options: argparse.Namespace) -> str:
-    steps, batch, inputs, hidden = shape
-    dtype = getattr(torch, options.dtype)
-    stack = {"num_layers": options.layers, "bidirectional": options.bidirectional}
-    ours, theirs = layers(name, inputs, hidden, dtype=dtype, **stack)
-    lengths = torch.randint(1, steps + 1, (batch,), generator=torch.Generator().manual_seed(0)) if options.ragged else None
-    sides = both_sides(ours, theirs, torch.randn(steps, batch, inputs, dtype=dtype), lengths)
-    times = rounds(sides, options.rounds, options.seconds, options.gap / 1e3)
-    median = {k: statistics.median(v) for k, v in times.items()}
-    faster, faster_inference = ratio(times, "ours", "theirs"), ratio(times, "ours_inference", "theirs_inference")
-    real = 1.0 if lengths is None else float(lengths.double().mean()) / steps
-    rate = real * multiply_adds(name, inputs, hidden, steps, batch) / median["ours"] / 1e9
-    return (
-        f"| {name} | {steps}, {batch}, {inputs}, {hidden} | {median['ours'] * 1e3:.3f} | {rate:.0f} | "
-        f"{type(theirs).__name__} | {median['theirs'] * 1e3:.3f} | {faster:.2f} | {median['ours_inference'] * 1e3:.3f} | "
-        f"{median['theirs_inference'] * 1e3:.3f} | {faster_inference:.2f} |"
-    )
+COLUMNS = {
+    "cell": "",
+    "T, B, I, H": "",
+    "train ms": ".3f",
+    "GF/s": ".0f",
+    "peer": "",
+    "its train ms": ".3f",
+    "ratio": ".2f",
+    "infer ms": ".3f",
+    "its infer ms": ".3f",
+    "infer ratio": ".2f",
+}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__, rounds=15, seconds=0.2)
     parser.add_argument("--cells", default=",".join(cells.names()))
-    parser.add_argument("--shapes", default="100x32x128x128", help="TxBxIxH, several with commas")
+    parser.add_argument("--shapes", type=shapes, default="100x32x128x128", help="TxBxIxH, several with commas, or all")
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
     parser.add_argument("--threads", type=int, default=None)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument(
-        "--seconds", type=float, default=0.2, help="of each candidate in a round, so that caches are its own"
-    )
     parser.add_argument("--layers", type=int, default=1)
     parser.add_argument("--bidirectional", action="store_true")
     parser.add_argument("--ragged", action="store_true", help="lengths drawn evenly from 1 to T")
@@ -60,15 +49,17 @@ def main() -> None:
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
-    print(
-        f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.dtype}; medians of {options.rounds} rounds"
-    )
-    print("| cell | T, B, I, H | train ms | GF/s | torch.nn | its train ms | ratio | infer ms | its infer ms | ratio |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    said = f"{torch.get_num_threads()} threads, {options.dtype}; medians of {options.rounds} rounds"
+    report = Report(options, ["torch"], COLUMNS, said, threads=torch.get_num_threads(), dtype=options.dtype)
+    stack = {"num_layers": options.layers, "bidirectional": options.bidirectional, "dtype": getattr(torch, options.dtype)}
     for name in options.cells.split(","):
-        for shape in options.shapes.split(","):
-            steps, batch, inputs, hidden = map(int, shape.split("x"))
-            print(row(name, (steps, batch, inputs, hidden), options), flush=True)
+        for shape in options.shapes:
+            even = torch.Generator().manual_seed(0)
+            lengths = torch.randint(1, shape[0] + 1, (shape[1],), generator=even) if options.ragged else None
+            gap = options.gap / 1e3
+            row = compare(name, shape, options.rounds, options.seconds, lengths=lengths, gap=gap, **stack)
+            report.add(**{"cell": name, "T, B, I, H": show(shape)}, **row)
+    report.finish(bars("{cell} {T, B, I, H}", ["ratio", "infer ratio"], "times torch.nn, training and inference"))
 
 
 if __name__ == "__main__":

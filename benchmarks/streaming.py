@@ -10,18 +10,26 @@ call. Microseconds are medians of the rounds, ratios medians of the rounds' rati
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from collections.abc import Callable
 
 import numpy as np
-import onnx
-import onnxruntime
 import torch
-from onnx import TensorProto, helper
+from report import Report, arguments, bars
 
+from gatewise.errors import MissingExtra, require
 from gatewise.measure import layers, ratio, rounds
 
+COLUMNS = {
+    "cell": "",
+    "units": "",
+    "kernel us": ".2f",
+    "stream us": ".2f",
+    "torch us": ".1f",
+    "torch ratio": ".1f",
+    "onnxruntime us": ".1f",
+    "onnxruntime ratio": ".1f",
+}
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 
 
@@ -44,6 +52,10 @@ def torchs(layer: torch.nn.Module, x: np.ndarray) -> Callable[[], None]:
 
 def onnxs(name: str, x: np.ndarray, units: int) -> Callable[[], None]:
     """onnxruntime's operator of the family, with weights of its own: only its time matters here."""
+    import onnx
+    import onnxruntime
+    from onnx import TensorProto, helper
+
     operator, gates, inputs = name.upper(), GATES[name], x.shape[1]
     random = np.random.default_rng(0)
     shapes = {"W": (1, gates * units, inputs), "R": (1, gates * units, units), "B": (1, 2 * gates * units)}
@@ -78,29 +90,31 @@ def onnxs(name: str, x: np.ndarray, units: int) -> Callable[[], None]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__, rounds=9, seconds=0.1)
     parser.add_argument("--cells", default="lstm,gru,rnn", help="of lstm, gru and rnn")
     parser.add_argument("--units", default="64,128,256", help="of the layer and of its input")
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--seconds", type=float, default=0.1, help="of each candidate in a round")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"torch {torch.__version__}, onnxruntime {onnxruntime.__version__}, float32, 1 thread, 1 sequence")
-    print("| cell | units | kernel us | stream us | torch us | ratio | onnxruntime us | ratio |")
-    print("|---|---|---|---|---|---|---|---|")
+    report = Report(options, ["torch", "onnxruntime"], COLUMNS, "float32, 1 thread, 1 sequence", threads=1)
+    try:
+        require("onnxruntime", "bench-onnxruntime", "comparing with onnxruntime")
+        onnx = require("onnx", "bench-onnxruntime", "comparing with onnxruntime")
+    except MissingExtra as error:
+        onnx = None
+        report.leave_out("onnxruntime", str(error))
     for name in options.cells.split(","):
         for units in map(int, options.units.split(",")):
             mine, theirs = layers(name, units, units)
             x = np.random.default_rng(0).standard_normal((1, units)).astype(np.float32)
             stream, kernel = ours(mine, x)
-            sides = {"kernel": kernel, "stream": stream, "torch": torchs(theirs, x), "onnx": onnxs(name, x, units)}
+            sides = {"kernel": kernel, "stream": stream, "torch": torchs(theirs, x)}
+            if onnx:
+                sides["onnxruntime"] = onnxs(name, x, units)
             times = rounds(sides, options.rounds, options.seconds)
-            us = {side: statistics.median(t) * 1e6 for side, t in times.items()}
-            print(
-                f"| {name} | {units} | {us['kernel']:.2f} | {us['stream']:.2f} | {us['torch']:.1f} | "
-                f"{ratio(times, 'stream', 'torch'):.1f} | {us['onnx']:.1f} | {ratio(times, 'stream', 'onnx'):.1f} |",
-                flush=True,
-            )
+            row = {f"{side} us": statistics.median(found) * 1e6 for side, found in times.items()}
+            row |= {f"{side} ratio": ratio(times, "stream", side) for side in ("torch", "onnxruntime") if side in times}
+            report.add(cell=name, units=units, **row)
+    report.finish(bars("{cell} {units}", ["torch ratio", "onnxruntime ratio"], "times the peer, one step"))
 
 
 if __name__ == "__main__":

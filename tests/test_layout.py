@@ -19,6 +19,7 @@ ORDER = [  # each room may use the ones before it
         "nn",
         "measure",
         "tensorfile",
+        "figure",
         "data",
         "training",
         "runtime",

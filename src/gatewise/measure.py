@@ -119,6 +119,54 @@ def multiply_adds(name: str, inputs: int, hidden: int, steps: int, batch: int) -
     return 6.0 * steps * batch * sum(math.prod(p.shape(sizes)) for p in cell.parameters if p.in_dim)
 
 
+def compare(
+    name: str,
+    shape: tuple[int, ...],
+    count: int,
+    seconds: float,
+    *,
+    inference: bool = True,
+    theirs: torch.nn.Module | None = None,
+    lengths: torch.Tensor | None = None,
+    gap: float = 0.0,
+    dtype: torch.dtype | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Our layer of a built-in cell beside a peer, in `count` rounds of about `seconds` each, interleaved.
+
+    Args:
+        shape: T, B, I and H.
+        theirs: the peer; by default torch.nn's layer of the cell's family.
+        lengths: [B]. gap: as in `rounds`. options: of both layers.
+
+    Returns:
+        Medians "train ms", "its train ms", "infer ms", "its infer ms"; "ratio" and "infer ratio", medians of the rounds'
+        ratios; "GF/s" of our cell's own products of one layer and direction within the lengths, in training; "peer".
+    """
+    import torch
+
+    steps, batch, inputs, hidden = shape
+    ours, standard = layers(name, inputs, hidden, dtype=dtype, **options)
+    theirs = standard if theirs is None else theirs
+    sides = both_sides(ours, theirs, torch.randn(steps, batch, inputs, dtype=dtype), lengths)
+    chosen = sides if inference else {side: sides[side] for side in ("ours", "theirs")}
+    times = rounds(chosen, count, seconds, gap)
+    median = {side: statistics.median(found) for side, found in times.items()}
+    share = 1.0 if lengths is None else float(lengths.double().mean()) / steps
+    found: dict[str, Any] = {
+        "train ms": median["ours"] * 1e3,
+        "GF/s": share * multiply_adds(name, inputs, hidden, steps, batch) / median["ours"] / 1e9,
+        "peer": type(theirs).__name__,
+        "its train ms": median["theirs"] * 1e3,
+        "ratio": ratio(times, "ours", "theirs"),
+    }
+    if inference:
+        found["infer ms"] = median["ours_inference"] * 1e3
+        found["its infer ms"] = median["theirs_inference"] * 1e3
+        found["infer ratio"] = ratio(times, "ours_inference", "theirs_inference")
+    return found
+
+
 def processor() -> str:
     """The processor's name, as the system gives it."""
     try:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-
 import click
 
 from .parameters import CellsType
@@ -47,14 +45,10 @@ def command(chosen: list[str], shape: tuple[int, int, int, int], count: int, sec
     peak = peak_rate(torch.get_num_threads())
     click.echo(f"{measure.processor()}; {torch.get_num_threads()} threads; torch {torch.__version__}")
     click.echo(f"multiply-add peak, float32: {peak / 1e9:.0f} GF/s\n")
-    steps, batch, inputs, hidden = shape
     click.echo(f"{'cell':20}{'train ms':>10}{'GF/s':>7}{'of peak':>9}{'times torch':>13}{'infer ms':>11}{'times torch':>13}")
     for name in chosen:
-        ours, theirs = measure.layers(name, inputs, hidden)
-        times = measure.rounds(measure.both_sides(ours, theirs, torch.randn(steps, batch, inputs)), count, seconds)
-        train, infer = (statistics.median(times[k]) for k in ("ours", "ours_inference"))
-        rate = measure.multiply_adds(name, inputs, hidden, steps, batch) / train
+        row = measure.compare(name, shape, count, seconds)
         click.echo(
-            f"{name:20}{train * 1e3:10.3f}{rate / 1e9:7.0f}{rate / peak:9.0%}{measure.ratio(times, 'ours', 'theirs'):13.2f}"
-            f"{infer * 1e3:11.3f}{measure.ratio(times, 'ours_inference', 'theirs_inference'):13.2f}"
+            f"{name:20}{row['train ms']:10.3f}{row['GF/s']:7.0f}{1e9 * row['GF/s'] / peak:9.0%}{row['ratio']:13.2f}"
+            f"{row['infer ms']:11.3f}{row['infer ratio']:13.2f}"
         )

@@ -45,8 +45,8 @@ def command(
     Each cell gets the hidden size that fills the budget of parameters; --hidden-size is that of the first. Without
     --max-seconds, --max-steps or --epochs each trains for 60 seconds, the compilation of its kernels included.
     """
+    from ..figure import check_figure
     from ..tasks.comparison import compare, draw
-    from ..tasks.figures import check_figure
 
     if options["max_seconds"] is None and options["max_steps"] is None and options["epochs"] is None:
         options["max_seconds"] = 60.0

@@ -5,8 +5,12 @@ from __future__ import annotations
 import csv
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @click.command("forecast")
@@ -29,8 +33,8 @@ def command(
     """
     from ..data.tables import read_table
     from ..errors import ParameterError
+    from ..figure import check_figure, write_figure
     from ..modelfile import load
-    from ..tasks.figures import check_figure, write_figure
     from ..tensorfile import check_writable
 
     if plot is not None:
@@ -48,5 +52,10 @@ def command(
     for row in zip(*found.values(), strict=True):
         writer.writerow([f"{v:.6g}" if isinstance(v, float) else v for v in row])
     if plot is not None:
-        axes = estimator.plot(horizon, **given)
-        write_figure(axes[0].figure, plot)
+        count = len(estimator.history_series_ if data is None else estimator.read(given["data"]))
+        count *= len(estimator.columns_.targets)
+
+        def draw(figure: Figure) -> None:
+            estimator.plot(horizon, ax=figure.subplots(count, 1, squeeze=False), **given)
+
+        write_figure(plot, draw, (9, 3 * count))

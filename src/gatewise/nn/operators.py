@@ -68,7 +68,7 @@ def _forward_shapes(x, states, params, given, lengths, key, reverse, save, recor
     if save:
         outputs += [x.new_empty((steps, batch, s.shape[1])) for s in states[1:]]
         layout = Layout(plan(cell, tuple(record)), sizes, host(), str(x.dtype).removeprefix("torch."), "save")
-        outputs.append(torch.empty((runner.kept_bytes(layout, steps, batch),), dtype=torch.uint8))
+        outputs.append(x.new_empty((runner.kept_bytes(layout, steps, batch),), dtype=torch.uint8))
     return outputs
 
 
@@ -192,6 +192,7 @@ _library.define(
 )
 _library.impl("recurrent", _forward, "CPU")
 _library.impl("recurrent_backward", _backward, "CPU")
-torch.library.register_fake("gatewise::recurrent", _forward_shapes, lib=_library)
-torch.library.register_fake("gatewise::recurrent_backward", _backward_shapes, lib=_library)
+# Shapes. `torch.library.register_fake` would do, but looks up its caller's source first, which takes a while.
+_library.impl("recurrent", _forward_shapes, "Meta")
+_library.impl("recurrent_backward", _backward_shapes, "Meta")
 _library.impl("recurrent", _with_gradient, "Autograd", with_keyset=True)

@@ -6,13 +6,16 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import cells as library
 from ..data.text import TextLike
 from ..errors import ParameterError
-from .figures import check_figure, write_figure
+from ..figure import write_figure
 from .language import LanguageModel
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CURVE = 5  # validations an epoch: each costs about a thirtieth of it
 
@@ -111,21 +114,21 @@ def compare(
 
 def draw(results: Sequence[Result], path: Path, unit: str) -> None:
     """Write a figure: validation loss against seconds, and against steps, a line a cell."""
-    check_figure(path)
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    for axes, key, label in zip(figure.subplots(1, 2, sharey=True), ("seconds", "step"), ("seconds", "steps"), strict=True):
-        for result in results:
-            axes.plot(
-                [record[key] for record in result.history],
-                [record["validation_loss"] for record in result.history],
-                marker="o",
-                markersize=3,
-                label=f"{result.cell}, {result.model.hidden_size} units",
-            )
-        axes.set_xlabel(label)
-        axes.grid(alpha=0.3)
-    figure.axes[0].set_ylabel(f"validation loss, nats a {unit}")
-    figure.axes[0].legend()
-    write_figure(figure, path)
+    def curves(figure: Figure) -> None:
+        panels = zip(figure.subplots(1, 2, sharey=True), ("seconds", "step"), ("seconds", "steps"), strict=True)
+        for axes, key, label in panels:
+            for result in results:
+                axes.plot(
+                    [record[key] for record in result.history],
+                    [record["validation_loss"] for record in result.history],
+                    marker="o",
+                    markersize=3,
+                    label=f"{result.cell}, {result.model.hidden_size} units",
+                )
+            axes.set_xlabel(label)
+            axes.grid(alpha=0.3)
+        figure.axes[0].set_ylabel(f"validation loss, nats a {unit}")
+        figure.axes[0].legend()
+
+    write_figure(path, curves)

@@ -118,7 +118,8 @@ class Trainer:
         with random_state.seeded(options.seed), self.interrupts, self.progress:
             self.fabric = Fabric(accelerator=options.device, devices=1, precision=options.precision)  # pyright: ignore[reportArgumentType]
             self.module = self.task.build_network()
-            optimizer = torch.optim.AdamW(self.module.parameters(), options.learning_rate, weight_decay=options.weight_decay)
+            decay = options.weight_decay
+            optimizer = torch.optim.AdamW(self.module.parameters(), options.learning_rate, weight_decay=decay, fused=True)
             self.network, self.optimizer = self.fabric.setup(self.module, optimizer)
             if snapshot is not None:
                 self.restore(snapshot)

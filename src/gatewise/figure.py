@@ -1,13 +1,17 @@
-"""Pictures to files."""
+"""Figures written to files, without a window. matplotlib is imported only when one is asked for."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from ..errors import ParameterError, require
-from ..tensorfile import write_atomically
+from .errors import ParameterError, require
+from .tensorfile import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def check_figure(path: Path) -> None:
@@ -20,11 +24,15 @@ def check_figure(path: Path) -> None:
         raise ParameterError(f"{path}: a figure's name ends in one of .{', .'.join(kinds)}")
 
 
-def write_figure(figure: Any, path: Path) -> None:
-    """Write one of matplotlib's figures, atomically; the ending of the name says in which format."""
+def write_figure(path: Path, draw: Callable[[Figure], None], size: tuple[float, float] = (10, 4)) -> None:
+    """Write what `draw` draws on an empty figure of so many inches; the file's ending says the format."""
+    check_figure(path)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
+    figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
+    draw(figure)
     picture = io.BytesIO()
     figure.savefig(picture, format=path.suffix[1:].lower())
     write_atomically(path, picture.getvalue())
