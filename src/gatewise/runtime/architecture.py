@@ -193,6 +193,9 @@ class Head:
 class Architecture:
     """Encoder, with spelling where there is one → convolution, where there is one → stack → readout → head.
 
+    Attributes:
+        skip: whether the head also reads what the stack reads, beside the stack's output at the same step.
+
     Raises:
         ParameterError: the parts do not fit together.
     """
@@ -203,6 +206,7 @@ class Architecture:
     convolution: Convolution | None = None
     readout: Readout = field(default_factory=Readout)
     spelling: Spelling | None = None
+    skip: bool = False
 
     def __post_init__(self) -> None:
         unknown = set(self.stack.cell_sizes) - set(self.stack.cell.dims)
@@ -213,6 +217,8 @@ class Architecture:
             raise ParameterError(f"cell {self.stack.cell.name!r} needs cell_sizes={{{missing[0]!r}: a whole number}}")
         if self.head.tied and self.encoder.kind != "embedding":
             raise ParameterError("tie_weights needs an embedding to share: give embedding_size")
+        if self.skip and self.readout.kind != "steps":
+            raise ParameterError("a skip goes to the head of the same step: it needs a readout of steps")
         if self.head.tied and self.encoder.size != self.stack.output_size:
             raise ParameterError(
                 f"tie_weights needs the embedding as wide as the stack's output: embedding_size is "
@@ -223,6 +229,11 @@ class Architecture:
     def input_size(self) -> int:
         """What the stack reads a step."""
         return self.encoded_size if self.convolution is None else self.convolution.size
+
+    @property
+    def head_size(self) -> int:
+        """What the head reads."""
+        return self.stack.output_size + (self.input_size if self.skip else 0)
 
     @property
     def encoded_size(self) -> int:
@@ -237,7 +248,7 @@ class Architecture:
             **({} if self.convolution is None else self.convolution.shapes(self.encoded_size)),
             **self.stack.shapes(self.input_size),
             **self.readout.shapes(self.stack.output_size),
-            **self.head.shapes(self.stack.output_size),
+            **self.head.shapes(self.head_size),
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -251,6 +262,7 @@ class Architecture:
             "stack": self.stack.to_json(),
             "readout": asdict(self.readout),
             "head": asdict(self.head),
+            "skip": self.skip,
         }
 
     @classmethod
@@ -265,6 +277,7 @@ class Architecture:
                 None if convolution is None else Convolution(**convolution),
                 Readout(**record.get("readout", {})),
                 None if spelling is None else Spelling(**{**spelling, "stack": Stack.from_json(spelling["stack"])}),
+                record.get("skip", False),
             )
         except (KeyError, TypeError) as error:
             raise FileError(f"the file has a damaged architecture: {type(error).__name__} at {error}") from error

@@ -50,9 +50,11 @@ class RuntimeNetwork:
         spelled = last(self._spelling.run(x, None, lengths)[0], lengths, self._spelling.directions)
         return np.concatenate([self._rows[inputs[..., 0]], spelled[places.reshape(inputs.shape[:-1])]], axis=-1)
 
-    def scores(self, outputs: np.ndarray) -> np.ndarray:
-        """The last layer's outputs [..., H] to scores [..., V]."""
-        return outputs @ self._head.T + self._head_bias
+    def scores(self, read: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """What the head reads [..., H], and what the first layer read [..., I], to scores [..., V]."""
+        if self.architecture.skip:
+            read = np.concatenate([read, x], axis=-1)
+        return read @ self._head.T + self._head_bias
 
     def stream(self, states: list[LayerStates]) -> NetworkStream:
         """The network for a step at a time, from the states that `run` returned."""
@@ -75,7 +77,7 @@ class RuntimeNetwork:
         if self.architecture.convolution is not None:
             x, lengths = self._convolve(x, lengths)
         y, after = self._layers.run(x, states, lengths)
-        return self.scores(self._read(y, lengths)), after
+        return self.scores(self._read(y, lengths), x), after
 
     def _convolve(self, x: np.ndarray, lengths: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
         convolution = self.architecture.convolution
@@ -167,9 +169,10 @@ class NetworkStream:
         self._stack = StreamStack(streams)
         self._stack.states = states
 
-    def step(self, tokens: np.ndarray) -> np.ndarray:
-        """Scores (logits) [B, V] for what follows the tokens [B]."""
-        return self._network.scores(self._stack.step(self._network.encode(tokens)))
+    def step(self, inputs: np.ndarray) -> np.ndarray:
+        """Scores (logits) [B, V] for what follows the inputs of a step, tokens [B] or features [B, F]."""
+        x = self._network.encode(inputs)
+        return self._network.scores(self._stack.step(x), x)
 
 
 def check_weights(architecture: Architecture, weights: Mapping[str, np.ndarray]) -> None:

@@ -56,9 +56,9 @@ class Forecaster(Model):
     """A recurrent network that forecasts series: one or many, with one or many targets.
 
     At every step the network reads the value, its change, covariates, and where the step lies in the day, the week and the
-    year; it says a distribution of what follows. Values are scaled by each series' own mean and standard deviation in the
-    training data. A location is said as the distance from the last value. The last part of every series is held out to
-    measure the loss; nothing of it, and nothing after an origin, reaches a forecast from that origin.
+    year; from its output and these inputs comes a distribution of what follows. Values are scaled by each series' own mean
+    and standard deviation in the training data; a location is said as the distance from the last value. The last part of
+    every series is held out to measure the loss; nothing of it, and nothing after an origin, reaches a forecast from there.
 
     {parameters}
 
@@ -291,7 +291,7 @@ class Forecaster(Model):
     def build_architecture(self, inputs: int) -> Architecture:
         """The architecture for so many numbers a step."""
         outputs = self._said * len(self.columns_.targets) * DISTRIBUTIONS[self.distribution].size
-        return Architecture(Encoder("features", 0, inputs), self.build_stack(), Head(outputs))
+        return Architecture(Encoder("features", 0, inputs), self.build_stack(), Head(outputs), skip=True)
 
     def _future_of(self, s: Series, known: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Stamps and known covariates of a series and of the horizon after it; where these are not given, the last row's."""

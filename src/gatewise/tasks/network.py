@@ -214,7 +214,8 @@ class Network(nn.Module):
         )
         self.readout = StepReadout(architecture.readout, stack.output_size, len(stack.directions))
         self.tied = architecture.head.tied
-        self.head = LinearHead(architecture.head, stack.output_size, self._shared())
+        self.skip = architecture.skip
+        self.head = LinearHead(architecture.head, architecture.head_size, self._shared())
 
     def _shared(self) -> nn.Parameter | None:
         if not self.tied:
@@ -249,6 +250,8 @@ class Network(nn.Module):
             read = dropped = drop(outputs, r.dropout, self.training, r.variational_dropout)
         else:
             dropped, read = outputs, F.dropout(self.readout(outputs, lengths), r.dropout, self.training)
+        if self.skip:
+            read = torch.cat([read, x], -1)
         penalty = None
         if self.training and (r.activation_penalty or r.temporal_penalty):
             temporal = temporal_activation_penalty(outputs, lengths)

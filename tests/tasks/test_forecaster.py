@@ -1,0 +1,283 @@
+"""Forecasts: that they are good, that nothing of the future is in them, and what is refused."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+import gatewise
+from gatewise import Forecaster
+from gatewise.errors import GatewiseError, ParameterError
+from gatewise.runtime.distributions import DISTRIBUTIONS, LEVELS
+from gatewise.tasks.backtest import _crps
+from gatewise.tasks.forecast_training import LOSSES
+from gatewise.tasks.forecaster import at_level
+
+SMALL = {"horizon": 4, "context": 24, "hidden_size": 12, "max_steps": 120, "learning_rate": 0.02, "verbose": False}
+N = 220
+HOURS = list(range(N))
+RNG = np.random.default_rng(0)
+NOISE = RNG.standard_normal(N) * 0.1
+WAVE = np.sin(np.arange(N) / 3) + NOISE
+
+
+def frame(**columns):
+    return {"t": HOURS, "y": WAVE.tolist(), **columns}
+
+
+KINDS = {
+    "direct": {},
+    "autoregressive": {"mode": "autoregressive", "samples": 50},
+    "gaussian": {"distribution": "gaussian"},
+    "quantile": {"distribution": "quantile"},
+    "gru": {"cell": "gru", "num_layers": 2},
+}
+
+
+@pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
+def test_a_wave_is_forecast_better_than_by_its_last_value(options, tmp_path):
+    model = Forecaster(**{**SMALL, "max_steps": 200, **options}).fit(
+        {k: v[:180] for k, v in frame().items()}, time="t", target="y"
+    )
+    found = model.backtest(frame(), windows=9)
+    figures = found.figures["y"]
+    assert found.seen == 0 and found.windows == 9
+    assert figures["model"]["mae"] < 0.5 * min(f["mae"] for n, f in figures.items() if n != "model")
+    assert 0.5 < figures["model"]["coverage"] <= 1.0
+    assert "below that of" in found.verdict("y")
+    model.save(tmp_path / "m.safetensors")
+    loaded = gatewise.load(tmp_path / "m.safetensors")
+    assert loaded.predict() == model.predict()
+    assert loaded.backtest(frame(), windows=3).figures == model.backtest(frame(), windows=3).figures
+
+
+def leaky(model, data, origin, **columns):
+    """Forecasts from a row, of data as they are and of data in which all that comes later was changed."""
+    changed = {name: list(values) for name, values in data.items()}
+    for name in ("y", "p", "y2"):
+        if name in changed:
+            changed[name][origin + 1 :] = [v * -3.0 + 100 for v in changed[name][origin + 1 :]]
+    return [model.forecasts(model.read(d)[0], np.array([5, origin])) for d in (data, changed)]
+
+
+@pytest.mark.parametrize("mode", ["direct", "autoregressive"])
+def test_nothing_after_an_origin_reaches_its_forecast(mode):
+    """The leak is planted: every value after the origin is changed, and the forecast must not change by a bit."""
+    past = {} if mode == "autoregressive" else {"past": "p"}
+    data = frame(p=np.roll(WAVE, 1).tolist(), y2=(WAVE * 2).tolist())
+    model = Forecaster(**{**SMALL, "max_steps": 20, "samples": 8}, mode=mode).fit(data, time="t", target=["y", "y2"], **past)
+    before, after = leaky(model, data, 150)
+    assert np.array_equal(before.quantiles, after.quantiles) and np.array_equal(before.mean, after.mean)
+
+
+def test_a_leak_would_be_found():
+    """The test above can fail: a column that is declared known ahead and holds the target is a leak, and is seen as one."""
+    data = frame(p=WAVE.tolist())
+    model = Forecaster(**{**SMALL, "max_steps": 20}).fit(data, time="t", target="y", known="p")
+    before, after = leaky(model, data, 150)
+    assert not np.array_equal(before.mean[1], after.mean[1])
+    assert np.array_equal(before.mean[0], after.mean[0])  # eight steps ahead of row 5 nothing was changed
+
+
+def test_scales_are_of_the_rows_that_are_trained_on():
+    data = frame()
+    model = Forecaster(**{**SMALL, "max_steps": 10}).fit(data, time="t", target="y")
+    rows = model.trained_rows_["None"]
+    assert rows == N - 22
+    assert model.scales_["None"].mean[0] == WAVE[:rows].mean() and model.scales_["None"].scale[0] == WAVE[:rows].std()
+    data["y"][rows:] = [1e6] * (N - rows)
+    again = Forecaster(**{**SMALL, "max_steps": 10}, patience=None).fit(data, time="t", target="y")
+    assert again.scales_["None"].mean[0] == WAVE[:rows].mean()
+
+
+def test_the_held_out_rows_are_not_trained_on():
+    data = frame()
+    first = Forecaster(**{**SMALL, "max_steps": 10}, validate_every=10).fit(data, time="t", target="y")
+    data["y"][first.trained_rows_["None"] :] = (np.arange(22) * 0.1).tolist()
+    second = Forecaster(**{**SMALL, "max_steps": 10}, validate_every=10).fit(data, time="t", target="y")
+    for name, array in first.weights_.items():
+        assert np.array_equal(array, second.weights_[name])
+
+
+def test_state_is_carried_as_if_everything_were_read_again():
+    model = Forecaster(**{**SMALL, "max_steps": 10}).fit(frame(), time="t", target="y")
+    s = model.history_series_[0]
+    origins = np.array([10, 11, 90, 200])
+    carried = model.forecasts(s, origins)
+    for k, origin in enumerate(origins):
+        alone = model.forecasts(s.upto(int(origin) + 1), np.array([origin]))
+        np.testing.assert_allclose(carried.mean[k], alone.mean[0], rtol=1e-6)
+
+
+def test_known_covariates_carry_news_of_the_future():
+    rng = np.random.default_rng(1)
+    holiday = (rng.random(N + 4) < 0.2).astype(float)
+    y = 5 * holiday[:N] + 0.1 * rng.standard_normal(N)
+    data = {"t": HOURS, "y": y, "holiday": holiday[:N]}
+    options = {**SMALL, "max_steps": 500, "distribution": "gaussian", "patience": None}
+    model = Forecaster(**options).fit(data, time="t", target="y", known="holiday")
+    future = {"t": list(range(N, N + 4)), "holiday": [0.0, 1.0, 0.0, 1.0]}
+    np.testing.assert_allclose(model.predict(future=future)["mean"], [0, 5, 0, 5], atol=1.0)
+    with pytest.raises(GatewiseError, match="'holiday' is known ahead: give future="):
+        model.predict()
+    with pytest.raises(GatewiseError, match="future has 2 rows; 4 are needed"):
+        model.predict(future={"holiday": [0.0, 1.0]})
+    with pytest.raises(GatewiseError, match="future has no column 'holiday'"):
+        model.predict(future={"t": [1]})
+
+
+def test_many_series_of_different_lengths_and_sizes_with_static_values():
+    rows = {"t": [], "y": [], "shop": [], "kind": []}
+    for shop, (size, length) in {"small": (1, 80), "large": (1000, 120), "new": (10, 30)}.items():
+        rows["t"] += list(range(length))
+        rows["y"] += (size * (2 + np.sin(np.arange(length) / 3))).tolist()
+        rows["shop"] += [shop] * length
+        rows["kind"] += ["old" if length > 30 else "new"] * length
+    model = Forecaster(**{**SMALL, "max_steps": 250}).fit(rows, time="t", target="y", id="shop", static="kind")
+    found = model.predict(2)
+    assert found["shop"] == ["small"] * 2 + ["large"] * 2 + ["new"] * 2 and found["t"] == [80, 81, 120, 121, 30, 31]
+    truth = [s * (2 + np.sin(t / 3)) for s, t in zip([1, 1, 1000, 1000, 10, 10], found["t"], strict=True)]
+    np.testing.assert_allclose(found["q0.5"][:4], truth[:4], rtol=0.1)
+    assert 3 < min(found["q0.5"][4:]) <= max(found["q0.5"][4:]) < 33  # 30 rows of values around 20
+    with pytest.raises(GatewiseError, match="series 'other' was not there in fit"):
+        model.predict(data={**rows, "shop": ["small"] * 80 + ["other"] * 120 + ["new"] * 30})
+
+
+def test_counts_are_whole_and_their_futures_too():
+    y = np.random.default_rng(0).poisson(6 + 4 * np.sin(np.arange(N) / 3))
+    options = {**SMALL, "distribution": "negative_binomial", "mode": "autoregressive", "samples": 64}
+    model = Forecaster(**options).fit({"t": HOURS, "y": y}, time="t", target="y")
+    drawn = model.sample(seed=1)
+    assert drawn.shape == (1, 64, 4, 1) and (drawn >= 0).all() and (drawn % 1 == 0).all()
+    assert 1 < drawn.mean() < 15
+    for bad in (y - 20, y + 0.5):
+        with pytest.raises(GatewiseError, match="negative_binomial is for counts"):
+            Forecaster(**options).fit({"t": HOURS, "y": bad}, time="t", target="y")
+
+
+def test_logarithms_keep_forecasts_positive():
+    y = np.exp(np.arange(N) / 50 + NOISE)
+    model = Forecaster(**SMALL, transform="log").fit({"t": HOURS, "y": y}, time="t", target="y")
+    found = model.predict(levels=(0.01, 0.5))
+    assert min(found["q0.01"]) > 0
+    np.testing.assert_allclose(found["q0.5"], np.exp(np.arange(N, N + 4) / 50), rtol=0.35)
+    with pytest.raises(GatewiseError, match="transform='log' is for positive values"):
+        Forecaster(**SMALL, transform="log").fit(frame(), time="t", target="y")
+
+
+def test_missing_values_are_left_out():
+    y = WAVE.tolist()
+    for k in range(20, 200, 9):
+        y[k] = None
+    model = Forecaster(**{**SMALL, "max_steps": 200}).fit({"t": HOURS, "y": y}, time="t", target="y")
+    assert "20 target values are missing" in model.report_[0]
+    figures = model.backtest(windows=10).figures["y"]
+    assert figures["model"]["mae"] < 0.6 * figures["last value"]["mae"]
+    with pytest.raises(GatewiseError, match="missing='mask' leaves them out"):
+        Forecaster(**SMALL, missing="error").fit({"t": HOURS, "y": y}, time="t", target="y")
+
+
+def test_a_constant_series_is_forecast_and_named():
+    model = Forecaster(**{**SMALL, "max_steps": 150}).fit({"t": HOURS, "y": [3.0] * N}, time="t", target="y")
+    assert model.report_ == ["the series is constant in the training data"]
+    np.testing.assert_allclose(model.predict()["q0.5"], 3.0, atol=0.2)
+
+
+def test_refit_trains_up_to_each_origin():
+    model = Forecaster(**{**SMALL, "max_steps": 30}).fit(frame(), time="t", target="y")
+    found = model.backtest(windows=2, refit=True)
+    assert found.seen == 0 and found.windows == 2 and len(found.rows["value"]) == 8
+    assert found.figures["y"]["model"]["mae"] != model.backtest(windows=2).figures["y"]["model"]["mae"]
+
+
+def test_the_naive_forecasts_and_their_figures():
+    """Against figures worked out by hand on a series that goes up by one, and down by three every fourth step."""
+    y = [float(k % 4 + k // 4) for k in range(60)]
+    model = Forecaster(**{**SMALL, "max_steps": 5}, season=4).fit({"t": list(range(60)), "y": y}, time="t", target="y")
+    figures = model.backtest(windows=1).figures["y"]
+    assert figures["last season"]["mae"] == 1.0 and figures["last season"]["mase"] == 1.0
+    last = y[55]
+    assert figures["last value"]["mae"] == pytest.approx(np.abs(np.array(y[56:]) - last).mean())
+    line = last + np.arange(1, 5) * (last - y[0]) / 55
+    assert figures["drift"]["rmse"] == pytest.approx(np.sqrt(((np.array(y[56:]) - line) ** 2).mean()))
+
+
+def test_crps_is_that_of_the_normal_distribution():
+    """Gneiting & Raftery 2007, eq. 21."""
+    y = np.array([-1.0, 0.3, 2.0])
+    exact = y * (2 * stats.norm.cdf(y) - 1) + 2 * stats.norm.pdf(y) - 1 / np.sqrt(np.pi)
+    np.testing.assert_allclose(_crps(y, np.tile(stats.norm.ppf(LEVELS), (3, 1))), exact, rtol=0.03)
+
+
+@pytest.mark.parametrize("name", ["gaussian", "student_t", "negative_binomial"])
+def test_losses_are_the_densities_whose_quantiles_and_draws_are_given(name):
+    rng = np.random.default_rng(0)
+    family = DISTRIBUTIONS[name]
+    raw, last, scale = rng.standard_normal((5, 1, family.size)), rng.standard_normal((5, 1)), np.full((5, 1), 3.0)
+    p = family.parameters(raw, last, np)
+    if family.counts:
+        p = {**p, "mean": p["mean"] * scale}
+        n = 1 / p["alpha"]
+        judge, y = stats.nbinom(n, n / (n + p["mean"])), np.arange(5.0)[:, None]
+        expected = -judge.logpmf(y)
+    else:
+        judge = stats.norm(p["loc"], p["scale"]) if name == "gaussian" else stats.t(p["df"], p["loc"], p["scale"])
+        y = rng.standard_normal((5, 1))
+        expected = -judge.logpdf(y)
+    given = [torch.from_numpy(a) for a in (raw, last, y / scale if family.counts else y, scale)]
+    np.testing.assert_allclose(LOSSES[name](*given, family.parameters).numpy(), expected, rtol=1e-8)
+    np.testing.assert_allclose(family.quantiles(p, LEVELS)[:, 0, 49], judge.median()[:, 0])
+    assert family.sample is not None
+    draws = np.stack([family.sample(p, rng) for _ in range(4000)])
+    np.testing.assert_allclose(np.median(draws, 0), judge.median(), atol=0.15 + 0.1 * family.counts * judge.std().max())
+
+
+def test_quantiles_do_not_cross_and_lie_on_lines():
+    values = np.array([[[3.0, 1.0, 2.0, 5.0, 4.0, 6.0, 7.0]]])
+    found = DISTRIBUTIONS["quantile"].quantiles({"values": values}, LEVELS)
+    assert (np.diff(found) >= 0).all() and at_level(found, 0.5)[0, 0] == 4.0 and at_level(found, 0.375)[0, 0] == 3.5
+
+
+def test_frames_and_pictures(tmp_path):
+    polars = pytest.importorskip("polars")
+    days = polars.date_range(polars.date(2024, 1, 1), polars.date(2024, 8, 7), eager=True)
+    data = polars.DataFrame({"day": days, "y": WAVE})
+    model = Forecaster(**{**SMALL, "max_steps": 5}).fit(data, time="day", target="y")
+    found = model.predict()
+    assert isinstance(found, polars.DataFrame) and str(found["day"][0]) == "2024-08-08 00:00:00"
+    axes = model.plot()
+    assert axes.shape == (1,) and axes[0].get_title() == "y" and len(axes[0].lines) == 2
+    with pytest.raises(ParameterError, match="1 series of 1 targets need 1"):
+        model.plot(ax=[axes[0], axes[0]])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mode": "autoregressive", "distribution": "quantile"}, "cannot be drawn from"),
+        ({"distribution": "negative_binomial", "transform": "log"}, "transform must be 'none'"),
+        ({"horizon": 0}, "horizon is 0; it must be a whole number of at least 1"),
+    ],
+)
+def test_options_that_do_not_go_together(options, message):
+    with pytest.raises(ParameterError, match=message):
+        Forecaster(**{**SMALL, **options}).fit(frame(), time="t", target="y")
+
+
+def test_what_is_asked_for_must_be_there():
+    model = Forecaster(**{**SMALL, "max_steps": 5})
+    with pytest.raises(ParameterError, match="target="):
+        model.fit(frame())
+    with pytest.raises(ParameterError, match="not known in the future"):
+        Forecaster(**SMALL, mode="autoregressive").fit(frame(p=HOURS), time="t", target="y", past="p")
+    model.fit(frame(), time="t", target="y")
+    with pytest.raises(ParameterError, match="this model says 4 steps"):
+        model.predict(5)
+    with pytest.raises(ParameterError, match="level is 0.999; it must lie between 0.01 and 0.99"):
+        model.predict(levels=[0.999])
+    with pytest.raises(ParameterError, match="only mode='autoregressive' draws"):
+        model.sample()
+    with pytest.raises(GatewiseError, match="too few for a window"):
+        model.backtest({"t": [1, 2, 3], "y": [1.0, 2.0, 3.0]})
+    longer = Forecaster(**{**SMALL, "max_steps": 5}, mode="autoregressive", samples=4).fit(frame(), time="t", target="y")
+    assert len(longer.predict(50)["mean"]) == 50
