@@ -55,10 +55,11 @@ class Ahead:
 class Forecaster(Model):
     """A recurrent network that forecasts series: one or many, with one or many targets.
 
-    At every step the network reads the value, its change, covariates, and where the step lies in the day, the week and the
-    year; from its output and these inputs comes a distribution of what follows. Values are scaled by each series' own mean
-    and standard deviation in the training data; a location is said as the distance from the last value. The last part of
-    every series is held out to measure the loss; nothing of it, and nothing after an origin, reaches a forecast from there.
+    At every step the network reads the value, those of a season before, covariates, and where the step lies in the day,
+    the week and the year; from its output and these inputs comes a distribution of what follows. Values are scaled by each
+    series' own mean and standard deviation in the training data; a location is said as the distance from the last value.
+    The last part of every series is held out to measure the loss; nothing of it, and nothing after an origin, reaches a
+    forecast from there.
 
     {parameters}
 
@@ -105,6 +106,12 @@ class Forecaster(Model):
     transform: Literal["none", "log"] = option(
         "Whether values are forecast as their logarithms: for positive ones that swing more where they are higher.",
         default="none",
+    )
+    window: int | None = option(
+        "Values, the present one and those before, that the network is shown at every step beside what it remembers. None "
+        "takes a season and one more.",
+        default=None,
+        at_least=1,
     )
     calendar: bool = option("Whether the network is told where in day, week and year a step lies.", default=True)
     season: int | None = option(
@@ -250,6 +257,10 @@ class Forecaster(Model):
         return read_panel(data, columns, Policy(self.duplicates, self.gaps, self.missing, self.time_format))
 
     @property
+    def _window(self) -> int:
+        return self.window or self.season_ + 1
+
+    @property
     def _said(self) -> int:
         """Steps that the network says at once."""
         return self.horizon if self.mode == "direct" else 1
@@ -303,7 +314,8 @@ class Forecaster(Model):
     def _inputs(self, s: Series, future: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         """What the network reads at every step of a series: [n, F], float32. Of the future it has what is known ahead."""
         n, level = len(s), _filled(self._scaled(s))
-        parts = [level, np.diff(level, axis=0, prepend=level[:1])]
+        before = np.concatenate([np.repeat(level[:1], self._window - 1, 0), level])
+        parts = [level, *(before[self._window - 1 - k : n + self._window - 1 - k] - level for k in range(1, self._window))]
         if self.masked_:
             parts.append(np.isfinite(s.targets))
         parts.append(s.past)
@@ -375,16 +387,18 @@ class Forecaster(Model):
         return Ahead(np.asarray(origins), np.stack(means), np.stack(quantiles))
 
     def _run_to(self, inputs: np.ndarray, origins: np.ndarray) -> Iterator[tuple[np.ndarray, list[LayerStates]]]:
-        """The network's scores and states after each of some rows, each row read once."""
-        states, at = None, 0
+        """The scores after each of some rows, in order, and in the autoregressive mode the states there; each row
+        is read once."""
+        states, at, end = None, 0, 0
+        scores = np.empty(0)
         for origin in origins:
-            scores = None
-            while at <= origin:
-                end = min(at + PIECE, int(origin) + 1)
+            while end <= origin:
+                last = int(origin if self.mode == "autoregressive" else origins[-1])
+                at, end = end, min(end + PIECE, last + 1)
                 found, states = self._network.run(inputs[at:end, None], states)
-                scores, at = found[-1, 0], end
-            assert scores is not None and states is not None
-            yield scores, states
+                scores = found[:, 0]
+            assert states is not None
+            yield scores[origin - at], states
 
     def _draw(
         self,
@@ -408,18 +422,21 @@ class Forecaster(Model):
         waves = calendar(stamps, self.step_) if self.calendar else np.zeros((len(stamps), 0))
         told = np.tile(self._told_of(s), (n, 1))
         stream = self._network.stream([tuple(np.repeat(a, n, 0) for a in layer) for layer in states])
-        level = np.tile(_filled(self._scaled(s))[origin], (n, 1))
-        D, drawn = level.shape[1], []
+        # The present value and those before it, the latest first: [window, samples, D].
+        seen = _filled(self._scaled(s))[np.maximum(origin - np.arange(self._window), 0)]
+        recent = np.repeat(seen[:, None], n, axis=1)
+        D, drawn = seen.shape[1], []
         scores = np.tile(scores, (n, 1))
         for k in range(1, horizon + 1):
-            p = family.parameters(scores.reshape(n, D, family.size).astype(np.float64), level, np)
+            p = family.parameters(scores.reshape(n, D, family.size).astype(np.float64), recent[0], np)
             y = family.sample(_in_counts(p, scale) if family.counts else p, random)
             drawn.append(y)
             new = (y - scale.mean) / scale.scale if family.counts else y
+            recent = np.concatenate([new[None], recent[:-1]])
             row = min(origin + k + 1, len(ahead) - 1)
-            parts = [new, new - level, *([np.ones((n, D))] if self.masked_ else []), np.zeros((n, 0))]
+            parts = [new, *(recent[1:] - new), *([np.ones((n, D))] if self.masked_ else []), np.zeros((n, 0))]
             parts += [np.tile(ahead[row], (n, 1)), np.tile(waves[row], (n, 1)), told]
-            scores, level = stream.step(np.concatenate(parts, axis=1).astype(np.float32)), new
+            scores = stream.step(np.concatenate(parts, axis=1).astype(np.float32))
         return np.stack(drawn, 1)
 
     def _check_horizon(self, horizon: int | None) -> int:
