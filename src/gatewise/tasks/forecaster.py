@@ -133,7 +133,8 @@ class Forecaster(Model):
     time_format: str | None = option(
         "How stamps that are texts are read, as in Python's strptime. None tries ISO 8601 and some others.", default=None
     )
-    hidden_size: int = other_default(RecurrentOptions, "hidden_size", default=64)
+    hidden_size: int = other_default(RecurrentOptions, "hidden_size", default=32)
+    dropout: float = other_default(RecurrentOptions, "dropout", default=0.5)
     learning_rate: float = other_default(TrainingOptions, "learning_rate", default=5e-3)
 
     def check_parameters(self) -> None:
