@@ -17,9 +17,9 @@ from ...ir.cell import Cell
 from ...plan import plan
 from . import team
 from .compile import Kernel, build_kernel
-from .layout import BLOCK_ROWS, Layout
+from .layout import BLOCK_ROWS, STRIP, Layout
 from .memory import ALIGNMENT, POOL
-from .target import Target, host
+from .target import Target, bfloat16_products, host
 
 _CHUNK_BYTES = 1 << 20  # what backward keeps in the cache between its steps and the weights' gradients
 MOST_THREADS = 256
@@ -38,8 +38,9 @@ def _kernel(
     record: tuple[str, ...],
     input_gradient: bool,
     target: Target,
+    bfloat16: str,
 ) -> Kernel:
-    return build_kernel(plan(cell, record, input_gradient), dict(sizes), dtype, mode, target)
+    return build_kernel(plan(cell, record, input_gradient), dict(sizes), dtype, mode, target, bfloat16)
 
 
 def kernel(
@@ -50,11 +51,16 @@ def kernel(
     record: tuple[str, ...] = (),
     input_gradient: bool = True,
     lanes: int | None = None,
+    compute_dtype: str | None = None,
 ) -> Kernel:
-    """The kernel of a cell for a mode ("infer", "save", "backward"), built on first use."""
+    """The kernel of a cell for a mode ("infer", "save", "backward"), built on first use.
+
+    compute_dtype: "bfloat16" rounds the operands of products to it, in a kernel of float32; else products are of `dtype`.
+    Raises GatewiseError where the processor has no such products."""
     key = tuple((d, int(sizes[d])) for d in cell.dims)
+    narrow = bfloat16_products(lanes) if compute_dtype == "bfloat16" else ""
     with _building:
-        return _kernel(cell, key, dtype, mode, record, input_gradient, host(lanes))
+        return _kernel(cell, key, dtype, mode, record, input_gradient, host(lanes), narrow)
 
 
 @dataclass(frozen=True)
@@ -150,6 +156,10 @@ class Blueprint:
             self._own_work(g, "tables", 8 * len(layout.user_arrays) * n)
             if layout.block_arrays:
                 self._own_work(g, "block_tables", 8 * len(layout.block_arrays) * n * block)
+            if layout.bfloat16:
+                rows_at_most = {False: n, True: n * block}
+                strips = [-(-rows_at_most[b] // STRIP) * size for b, size in layout.operand_strip_bytes.items()]
+                self._own_work(g, "operands", max(strips))
             for name, per_row in layout.buffers.items():
                 self._work(g, name, per_row * n * (block if name.startswith("block_") else 1))
             for name, per_row in layout.kept_buffers.items():
@@ -364,12 +374,13 @@ def forward(
     lanes: int | None = None,
     given: Sequence[np.ndarray] = (),
     division: tuple[int, int] | None = None,
+    compute_dtype: str | None = None,
 ) -> Result:
     """All steps of a layer. Arrays are C-contiguous and of one dtype; shapes as in interpret.forward.
 
-    division: what `split` else decides."""
+    division: what `split` else decides. compute_dtype: as in `kernel`."""
     dtype = x.dtype.name
-    k = kernel(cell, sizes, dtype, "save" if save else "infer", record, True, lanes)
+    k = kernel(cell, sizes, dtype, "save" if save else "infer", record, True, lanes, compute_dtype)
     layout = k.layout
     steps, batch = x.shape[:2]
     groups, members = _possible(division) if division else split(layout, batch, threads or team.available())
@@ -440,17 +451,19 @@ def backward(
     input_gradient: bool = True,
     lanes: int | None = None,
     given: Sequence[np.ndarray] = (),
+    compute_dtype: str | None = None,
 ) -> Gradients:
     """Backpropagation through time. It works in the memory that forward kept; a second time it runs forward again."""
     if saved.used:
         again = forward(
-            cell, params, x, initial, sizes, saved.lengths, reverse, True, (), None, lanes, given, saved.division
+            *(cell, params, x, initial, sizes, saved.lengths, reverse, True, (), None, lanes, given, saved.division),
+            compute_dtype=compute_dtype,
         )
         assert again.saved is not None
         saved = again.saved
     saved.trailer[2] = 1
     dtype = x.dtype.name
-    k = kernel(cell, sizes, dtype, "backward", (), input_gradient, lanes)
+    k = kernel(cell, sizes, dtype, "backward", (), input_gradient, lanes, compute_dtype)
     layout = k.layout
     steps, batch = x.shape[:2]
     groups, members = _possible(saved.division)
