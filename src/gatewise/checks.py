@@ -103,9 +103,9 @@ Outcome = dict[str, np.ndarray]
 
 def interpreted(case: Case, compute_dtype: str | None = None) -> Outcome:
     """Outputs and gradients by the interpreter, by name. compute_dtype: "bfloat16" rounds the operands of products."""
-    c, how = case, {"compute_dtype": compute_dtype}
-    tape = interpret.forward(c.cell, c.params, c.x, c.states, c.lengths, c.reverse, **how)
-    g = interpret.backward(c.cell, c.params, c.x, tape, c.dy, c.dfinals, c.lengths, c.reverse, **how)
+    c = case
+    tape = interpret.forward(c.cell, c.params, c.x, c.states, c.lengths, c.reverse, compute_dtype=compute_dtype)
+    g = interpret.backward(c.cell, c.params, c.x, tape, c.dy, c.dfinals, c.lengths, c.reverse, compute_dtype=compute_dtype)
     return _outcome(case, tape.y, tape.finals, g)
 
 

@@ -42,6 +42,7 @@ class LanguageTask:
         unit: what a token is called, in the plural.
         bptt, batch_size, validation_fraction: as in `LanguageModel`.
         regularisation: what is done while training.
+        compute_dtype: the operands of the recurrent layers' products, as in `gatewise.nn.Recurrent`.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class LanguageTask:
         batch_size: int,
         validation_fraction: float,
         regularisation: Regularisation | None = None,
+        compute_dtype: str = "float32",
     ) -> None:
         held_out = int(len(tokens) * validation_fraction)
         kept = len(tokens) - held_out
@@ -64,6 +66,7 @@ class LanguageTask:
             )
         self.architecture = architecture
         self.regularisation = regularisation
+        self.compute_dtype = compute_dtype
         self.unit = unit
         self.training = Streams(tokens[:kept], batch_size, bptt)
         # One token of overlap, so that the first held-out token is predicted too.
@@ -71,7 +74,7 @@ class LanguageTask:
         self.steps_per_epoch = len(self.training)
 
     def build_network(self) -> Network:
-        return Network(self.architecture, self.regularisation)
+        return Network(self.architecture, self.regularisation, self.compute_dtype)
 
     def batch(self, epoch: int, index: int, device: torch.device) -> Batch:
         return _to_tensors(self.training[index], device)
@@ -126,6 +129,7 @@ def train(
         batch_size=model.batch_size,
         validation_fraction=model.validation_fraction,
         regularisation=Regularisation(**{part.name: getattr(model, part.name) for part in fields(Regularisation)}),
+        compute_dtype=model.compute_dtype,
     )
     options = Options(**{option.name: getattr(model, option.name) for option in fields(Options)})
     job = {

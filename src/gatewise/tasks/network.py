@@ -78,9 +78,15 @@ class Network(nn.Module):
     Args:
         architecture: what to build.
         regularisation: what to do while training.
+        compute_dtype: the operands of the recurrent layers' products, as in `gatewise.nn.Recurrent`.
     """
 
-    def __init__(self, architecture: Architecture, regularisation: Regularisation | None = None) -> None:
+    def __init__(
+        self,
+        architecture: Architecture,
+        regularisation: Regularisation | None = None,
+        compute_dtype: str = "float32",
+    ) -> None:
         super().__init__()
         stack = architecture.stack
         self.regularisation = r = regularisation or Regularisation()
@@ -96,6 +102,7 @@ class Network(nn.Module):
             variational=r.variational_dropout,
             weight_dropout=r.weight_dropout,
             zoneout=stack.zoneout,
+            compute_dtype=compute_dtype,
             **sizes,
         )
         self._widen_input_weights(stack.cell)

@@ -326,9 +326,8 @@ def emit_transpose(m: Module, layout: Layout, columns: int) -> ir.Function:
                 else b.select(inside, f.load(f.at(source, half * vb), mask), f.constant(0.0))
                 for half, mask in enumerate(masks)
             ]
-            both = b.shuffle_vector(
-                *(rounded(f, v) for v in halves), ir.Constant(ir.VectorType(I32, DEPTH), list(range(DEPTH)))
-            )
+            lower, upper = (rounded(f, v) for v in halves)
+            both = b.shuffle_vector(lower, upper, ir.Constant(ir.VectorType(I32, DEPTH), list(range(DEPTH))))
             rows.append(b.bitcast(both, m.integers))
         for i, v in enumerate(transpose(f, rows)):
             b.store(v, f.at(a["to"], b.mul(f.add(f.mul(k, STRIP), i), a["stride"])), align=4)
@@ -353,7 +352,8 @@ def emit_copy(m: Module, layout: Layout, units: int, tail: int) -> ir.Function:
                 inside = b.icmp_signed("<", r, a["rows"])
                 source = f.at(a["source"], b.mul(b.select(inside, r, I64(0)), a["line"]), j * vb)
                 values.append(b.select(inside, f.load(source, mask), f.constant(0.0)))
-            b.store(interleaved(f, *values), f.at(a["to"], f.mul(p, units * LINE), j * LINE), align=4)
+            lower, upper = values
+            b.store(interleaved(f, lower, upper), f.at(a["to"], f.mul(p, units * LINE), j * LINE), align=4)
 
     f.loop(layout.lanes // 2, pair)
     return f.end()
@@ -394,7 +394,8 @@ def emit_columns(m: Module, layout: Layout) -> ir.Function:
                 inside = b.icmp_signed("<", r, a["rows"])
                 value = f.load(f.at(a["source"], b.mul(b.select(inside, r, I64(0)), a["stride"])))
                 values.append(b.select(inside, value, f.constant(0.0)))
-            lines.append(interleaved(f, *values))
+            lower, upper = values
+            lines.append(interleaved(f, lower, upper))
         for i, v in enumerate(transpose(f, lines) if layout.bfloat16 == TILES else lines):
             b.store(v, f.at(a["to"], f.mul(k, STRIP_BYTES), i * LINE), align=4)
 

@@ -429,6 +429,3 @@ def buffer_name(place: Place) -> str:
     if place.kind == PANEL:
         return f"{prefix}panel:{place.name}"
     return f"{prefix}rows:{place.slot}" if place.kind == ROWS else f"{prefix}{place.kind}"
-
-
-__all__ = ["BLOCK_ROWS", "DEPTH", "PANEL", "STRIP", "STRIP_BYTES", "Chunk", "Geometry", "Layout", "Panels", "Phase", "buffer_name", "is_user", "table_name"]

@@ -187,8 +187,8 @@ class OuterEmitter:
             out = f.at(out, column)
             for lane, n in _tile_rows(layout, p.units):
                 function = self.tile(p.units, p.tail, n, slots)
-                valid_here = f.b.sub(valid, I64(lane))
-                f.call(function, f.at(left, lane * es), right, count, f.at(out, lane * columns * es), columns * es, valid_here)
+                here, there = f.at(left, lane * es), f.at(out, lane * columns * es)
+                f.call(function, here, right, count, there, columns * es, f.b.sub(valid, I64(lane)))
 
         self._vectors(f, args, o, row, total, vector)
 
