@@ -195,7 +195,16 @@ def compare(case: Case, got: Outcome, expected: Outcome, tolerance: float) -> No
             raise CheckFailed(f"cell {case.cell.name!r}: {name} is off by {error:.3g} of its largest value")
 
 
-TOLERANCE = {"float32": 2e-5, "float64": 1e-11, "bfloat16": 0.03}  # XX
+# About 200 roundings of the largest value. Of bfloat16 one: an operand in the middle between two of its numbers becomes
+# either, as the arithmetic before it led there, and what it is multiplied into is off by its last bit, 2^-7 of it.
+TOLERANCE = {"float32": 2e-5, "float64": 1e-11, "bfloat16": 2.0**-7}
+ROOT_MEAN_SQUARE = 2.0**-11  # so many operands lie far from the middle that the values as a whole are this close
+
+
+def root_mean_square(got: Outcome, expected: Outcome) -> float:
+    """Of the errors of all values, each relative to the largest of its kind."""
+    errors = [(got[n] - v).ravel() / max(float(np.abs(v).max(initial=0.0)), 1e-2) for n, v in expected.items()]
+    return float(np.sqrt(np.mean(np.concatenate(errors) ** 2)))
 
 
 def check_cell(cell: Cell, backend: Callable[[Case], Outcome] | None = compiled) -> None:
