@@ -6,6 +6,7 @@
     python benchmarks/layers.py --cells lstm --ragged           lengths from 1 to T; torch.nn gets a PackedSequence
     python benchmarks/layers.py --cells lstm --layers 2 --bidirectional
     python benchmarks/layers.py --cells lstm --gap 1            a millisecond of sleep before every call
+    python benchmarks/layers.py --cells lstm --compute-dtype bfloat16    against our own layer in float32
 
 Every row runs our layer and the torch.nn layer of the cell's family in turn, many rounds of each, and prints the median
 milliseconds and the median of the rounds' ratios (theirs over ours; above 1 we are faster). Everything is counted that a
@@ -16,6 +17,7 @@ layer and direction; with lengths, those of the steps within them.
 from __future__ import annotations
 
 import argparse
+import copy
 import statistics
 
 import torch
@@ -29,6 +31,9 @@ def row(name: str, shape: tuple[int, int, int, int], options: argparse.Namespace
     dtype = getattr(torch, options.dtype)
     stack = {"num_layers": options.layers, "bidirectional": options.bidirectional}
     ours, theirs = layers(name, inputs, hidden, dtype=dtype, **stack)
+    if options.compute_dtype != "float32":
+        theirs = copy.deepcopy(ours)
+        ours.compute_dtype = options.compute_dtype
     lengths = torch.randint(1, steps + 1, (batch,), generator=torch.Generator().manual_seed(0)) if options.ragged else None
     sides = both_sides(ours, theirs, torch.randn(steps, batch, inputs, dtype=dtype), lengths)
     times = rounds(sides, options.rounds, options.seconds, options.gap / 1e3)
@@ -48,6 +53,7 @@ def main() -> None:
     parser.add_argument("--cells", default=",".join(cells.names()))
     parser.add_argument("--shapes", default="100x32x128x128", help="TxBxIxH, several with commas")
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
+    parser.add_argument("--compute-dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument(

@@ -97,8 +97,8 @@ class LanguageModel(Estimator):
     precision
         Arithmetic of training, as Lightning Fabric names it.
     compute_dtype
-        What the operands of the recurrent layers' matrix products are rounded to in training on a CPU; bfloat16 is faster
-        in layers of 128 units or more and needs a processor with AVX512-BF16. All else is as `precision` says.
+        What the operands of the recurrent layers' matrix products are rounded to in training, on a CPU. bfloat16 is faster
+        and needs a processor with AVX512-BF16, best one with AMX; all else stays as `precision` says.
     verbose
         Whether to show progress.
 

@@ -33,7 +33,7 @@ _CALL_FIELDS = (
     *("steps", "first", "step", "batch", "rows", "total", "block"),
     *("index", "counts", "offsets", "tables", "packed"),
 )
-BLOCK_ROWS = 192  # rows of a weight-gradient block: its left operand stays in the first cache
+BLOCK_ROWS = 192  # rows of a weight-gradient block, a multiple of DEPTH: its left operand stays in the first cache
 STRIP = 16  # rows of bfloat16 operands that lie together, and of an AMX tile
 DEPTH = 32  # of the inner dimension in such a tile, 16 pairs; operands are filled up to it with zeros
 STRIP_BYTES = 2 * STRIP * DEPTH
@@ -261,7 +261,7 @@ class Layout:
             total += self.group_bytes(g)
         return [*offsets, total]
 
-    # left operands in bfloat16: strip of rows, operand, depth, row, 32 numbers --------------------------------------
+    # left operands in bfloat16: strip of rows, operand, depth, row, 32 numbers -----------------------------------
 
     def operands(self, geometry: Geometry) -> dict[tuple[Place, ...], tuple[int, Phase]]:
         """The left operands of a group: (bytes of a strip before it, a phase that reads it)."""
@@ -277,13 +277,10 @@ class Layout:
         """Bytes of a strip of all of a group's left operands."""
         return sum(self.phase_rows(phase) * 2 * STRIP for _, phase in self.operands(geometry).values())
 
-    @cached_property
-    def operand_strip_bytes(self) -> dict[bool, int]:
-        """The same of the group that needs most, among those of a step (False) and of a block of steps (True)."""
-        return {
-            block: max((self.operands_bytes(g) for g in self.geometries if (g.group.when != "step") == block), default=0)
-            for block in (False, True)
-        }
+    def most_operands_bytes(self, rows: int, block: int) -> int:
+        """Bytes of the left operands of the group that needs most, for so many rows in steps, and in blocks of steps."""
+        strips = {when: -(-n // STRIP) for when, n in (("step", rows), ("ahead", rows * block), ("after", rows * block))}
+        return max(strips[g.group.when] * self.operands_bytes(g) for g in self.geometries)
 
     # workspace -------------------------------------------------------------------------------------------------
 

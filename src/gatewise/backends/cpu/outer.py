@@ -17,7 +17,7 @@ from . import bfloat16
 from .emit import I64, POINTER, Function, Module
 from .layout import BLOCK_ROWS, DEPTH, STRIP, Layout, Panels, buffer_name, is_user, table_name
 from .products import emit_pack
-from .step import Clock, StepEmitter, begin, emit_block_frame, emit_clear, emit_frame, emit_padding, row_address
+from .step import Clock, StepEmitter, emit_block_frame, emit_clear, emit_frame, emit_padding, row_address, set_up
 
 Each = Callable[[Callable[[Panels, Any, Any], None]], None]
 
@@ -181,22 +181,23 @@ class OuterEmitter:
     def _part(self, f: Function, args: Any, o, p: Panels, right: Any, column: Any, row: Any, count: Any, total: Any) -> None:
         """All lanes of one part of a matrix against one panel."""
         layout = self.layout
-        es, slots, columns = layout.itemsize, layout.slots(o.cotangent), layout.part_row(o.matrix)[2]
+        es, slots = layout.itemsize, layout.slots(o.cotangent)
+        _, height, columns = layout.part_row(o.matrix)
 
-        def vector(left: Any, out: Any, valid: Any) -> None:
-            out = f.at(out, column)
+        def vector(left: Any, rows: Any, first: Any) -> None:
+            out = f.at(rows, column)
             for lane, n in _tile_rows(layout, p.units):
                 function = self.tile(p.units, p.tail, n, slots)
-                here, there = f.at(left, lane * es), f.at(out, lane * columns * es)
-                f.call(function, here, right, count, there, columns * es, f.b.sub(valid, I64(lane)))
+                valid = f.b.sub(I64(height - lane), first)
+                f.call(function, f.at(left, lane * es), right, count, f.at(out, lane * columns * es), columns * es, valid)
 
         self._vectors(f, args, o, row, total, vector)
 
     def _vectors(self, f: Function, args: Any, o, row: Any, total: Any, body: Callable[[Any, Any, Any], None]) -> None:
-        """Call body(cotangents, rows of the matrix, how many) for this member's vectors of units of one part."""
+        """Call body(cotangents, the matrix's rows, their first unit) for this member's vectors of units of one part."""
         layout = self.layout
         vb, es, lanes = layout.vector_bytes, layout.itemsize, layout.lanes
-        start, height, columns = layout.part_row(o.matrix)
+        start, _, columns = layout.part_row(o.matrix)
         dim, slots = o.cotangent.name, layout.slots(o.cotangent)
         base = f.pointer_field(args, layout.fields[f"kept_panel:{dim}"])
         matrix = f.pointer_field(args, layout.fields[f"dmatrix:{o.matrix[0]}"])
@@ -204,7 +205,7 @@ class OuterEmitter:
         def vector(v: Any) -> None:
             left = f.at(base, f.mul(f.b.add(f.b.mul(v, total), row), slots * vb), o.cotangent.slot * vb)
             first = f.mul(v, lanes)
-            body(left, f.at(matrix, f.mul(f.add(first, start), columns * es)), f.b.sub(I64(height), first))
+            body(left, f.at(matrix, f.mul(f.add(first, start), columns * es)), first)
 
         member, members = (f.field(args, layout.fields[n]) for n in ("member", "members"))
         f.loop(layout.vectors(dim), vector, start=member, step=members)
@@ -233,10 +234,13 @@ class PairedOuterEmitter(OuterEmitter):
 
         def line(i: Any) -> None:
             for start, p in panels:
-                at = [f.at(start, f.mul(i, p.units * vb), j * vb) for j in range(p.units)]
-                f.loop(p.count, lambda k, p=p, at=at: [
-                    bfloat16.zero_line(f, f.at(place, f.mul(f.b.mul(k, lines), p.units * vb))) for place in at
-                ])  # fmt: skip
+
+                def panel(k: Any, start=start, p=p) -> None:
+                    place = f.at(start, f.mul(f.b.add(f.b.mul(k, lines), i), p.units * vb))
+                    for j in range(p.units):
+                        bfloat16.zero_line(f, f.at(place, j * vb))
+
+                f.loop(p.count, panel)
 
         f.loop(lines, line, start=f.b.lshr(f.b.add(rows, I64(1)), I64(1)))
 
@@ -245,9 +249,10 @@ class PairedOuterEmitter(OuterEmitter):
         depths = bfloat16.depths(f, count)
         packed = f.slot(self.m.vector, STRIP * -(-BLOCK_ROWS // DEPTH), align=64)
         for o in outers:
-            line = layout.part_row(o.matrix)[2] * layout.itemsize
+            _, height, columns = layout.part_row(o.matrix)
 
-            def vector(left: Any, out: Any, valid: Any, o=o, line=line) -> None:
+            def vector(left: Any, out: Any, first: Any, o=o, height=height, line=columns * layout.itemsize) -> None:
+                valid = f.b.sub(I64(height), first)
                 f.call(self.columns, left, layout.slots(o.cotangent) * layout.vector_bytes, count, packed)
 
                 def panel(p: Panels, right: Any, column: Any) -> None:
@@ -272,7 +277,7 @@ def emit_backward(m: Module, layout: Layout) -> None:
     pad = emit_padding(m, layout, clear, "dx") if "dx" in layout.user_arrays else None
     outers = [emitter.emit(f"outer{k}", *found) for k, found in enumerate(layout.outer_sources)]
     f = m.function("run", [("args", POINTER)], internal=False)
-    args, b, restore = f.arg["args"], f.b, begin(f, layout)
+    args, b, restore = f.arg["args"], f.b, set_up(f, layout)
     frame, scratch = f.slot(I64, len(layout.frame), align=64), step.scratch(f)
     packed = f.pointer_field(args, layout.fields["packed"])
 

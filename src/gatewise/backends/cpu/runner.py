@@ -17,7 +17,7 @@ from ...ir.cell import Cell
 from ...plan import plan
 from . import team
 from .compile import Kernel, build_kernel
-from .layout import BLOCK_ROWS, STRIP, Layout
+from .layout import BLOCK_ROWS, Layout
 from .memory import ALIGNMENT, POOL
 from .target import Target, bfloat16_products, host
 
@@ -157,9 +157,7 @@ class Blueprint:
             if layout.block_arrays:
                 self._own_work(g, "block_tables", 8 * len(layout.block_arrays) * n * block)
             if layout.bfloat16:
-                rows_at_most = {False: n, True: n * block}
-                strips = [-(-rows_at_most[b] // STRIP) * size for b, size in layout.operand_strip_bytes.items()]
-                self._own_work(g, "operands", max(strips))
+                self._own_work(g, "operands", layout.most_operands_bytes(n, block))
             for name, per_row in layout.buffers.items():
                 self._work(g, name, per_row * n * (block if name.startswith("block_") else 1))
             for name, per_row in layout.kept_buffers.items():
@@ -234,7 +232,7 @@ class Blueprint:
         for g, n in enumerate(map(len, rows.index)):
             block = block_steps(n)
             self._put(g, "chunk", "", -(-max(1, budget // (kept_row * n)) // block) * block)
-            self._own_work(g, "packed_rows", widest * n * block)
+            self._own_work(g, "packed_rows", widest * n * block)  # in bfloat16 half is needed, and up to 31 rows more
             place = self.sums + g * self.sum_bytes
             for name, dim in layout.gradient_names:
                 self._put(g, f"gradient:{name}", "work", place)

@@ -496,7 +496,7 @@ def emit_padding(m: Module, layout: Layout, clear: ir.Function, name: str) -> Ca
     return pad
 
 
-def begin(f: Function, layout: Layout) -> Callable[[], None]:
+def set_up(f: Function, layout: Layout) -> Callable[[], None]:
     """Set the processor up for a kernel. Returns what puts it back."""
     restore = f.flush_subnormals()
     if layout.bfloat16 != TILES:
@@ -518,7 +518,7 @@ def emit_forward(m: Module, layout: Layout) -> None:
     step = StepEmitter(m, layout)
     pad = emit_padding(m, layout, emit_clear(m), f"new:{layout.cell.states[0].name}")
     f = m.function("run", [("args", POINTER)], internal=False)
-    args, b, restore = f.arg["args"], f.b, begin(f, layout)
+    args, b, restore = f.arg["args"], f.b, set_up(f, layout)
     frame, scratch = f.slot(I64, len(layout.frame), align=64), step.scratch(f)
     packed = f.pointer_field(args, layout.fields["packed"])
     steps = f.field(args, layout.fields["steps"])

@@ -79,9 +79,9 @@ def bfloat16_products(lanes: int | None = None) -> str:
     """How products of bfloat16 operands are summed in float32 here, `TILES` or `PAIRS`.
 
     Raises GatewiseError where the processor cannot, or not with vectors of the given width."""
-    features = host(lanes).features.split(",")
-    if host(lanes).lanes == 16 and "+avx512bf16" in features:
-        return TILES if {"+amx-tile", "+amx-bf16"} <= set(features) and _tiles_permitted() else PAIRS
+    here = host(lanes)
+    if here.lanes == 16 and "+avx512bf16" in here.features:
+        return TILES if all(f in here.features for f in ("+amx-tile", "+amx-bf16")) and _tiles_permitted() else PAIRS
     raise GatewiseError(
         "compute_dtype='bfloat16' needs a processor with AVX512-BF16 (Intel from Cooper Lake, AMD from Zen 4 on), "
         "which this one lacks; use compute_dtype='float32'"
