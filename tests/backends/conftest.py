@@ -3,15 +3,6 @@
 import pytest
 
 from gatewise.backends.cpu import runner, target
-from gatewise.errors import GatewiseError
-
-
-@pytest.fixture
-def bfloat16_here():
-    try:
-        return target.bfloat16_products()
-    except GatewiseError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(params=[target.TILES, target.PAIRS])
