@@ -58,6 +58,7 @@ def interleaved(f: Function, lower: Any, upper: Any) -> Any:
 
 
 def splat_integer(f: Function, value: Any) -> Any:
+    """A 32-bit number in every lane."""
     none = ir.Constant(f.m.integers, ir.Undefined)
     return f.b.shuffle_vector(f.b.insert_element(none, value, I32(0)), none, f.m.constant(f.m.lane_numbers, 0))
 
@@ -310,7 +311,7 @@ class _DotSums:
 
 def emit_transpose(m: Module, layout: Layout, columns: int) -> ir.Function:
     """Write a matrix's rows, one vector's worth of them, as lines: to[k][row] = from[row][2k and 2k + 1], zero past
-    `rows` and past the columns."""
+    `rows` and past the columns, whose number is the constant; the argument is there as `products.emit_transpose` has it."""
     names = ["source", "line", "rows", "columns", "to", "stride"]
     f = m.function(f"transpose_{columns}", [(n, POINTER if n in ("source", "to") else I64) for n in names])
     a, b, lanes, vb = f.arg, f.b, layout.lanes, layout.vector_bytes
