@@ -7,6 +7,8 @@
     python benchmarks/layers.py --cells lstm --ragged           lengths from 1 to T; torch.nn gets a PackedSequence
     python benchmarks/layers.py --cells lstm --layers 2 --bidirectional
     python benchmarks/layers.py --cells lstm --gap 1            a millisecond of sleep before every call
+    python benchmarks/layers.py --cells lstm --compute-dtype bfloat16
+                                              against our own layer in float32, and torch.nn's under autocast to bfloat16
 
 Every row runs our layer and the torch.nn layer of the cell's family in turn, many rounds of each, and prints the median
 milliseconds and the median of the rounds' ratios (theirs over ours; above 1 we are faster). Everything is counted that a
@@ -16,11 +18,13 @@ layer and direction; with lengths, those of the steps within them.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from report import Report, arguments, bars, shapes, show
 
 from gatewise import cells
-from gatewise.measure import compare
+from gatewise.measure import compare, layers
 
 COLUMNS = {
     "cell": "",
@@ -36,11 +40,33 @@ COLUMNS = {
 }
 
 
+class Autocast(torch.nn.Module):
+    """A layer under torch's own bfloat16."""
+
+    def __init__(self, layer: torch.nn.Module):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):
+        with torch.autocast("cpu", torch.bfloat16):
+            return self.layer(x)
+
+
+def peers(name: str, shape: tuple[int, ...], compute_dtype: str, **options: Any) -> dict[str, torch.nn.Module]:
+    """What our layer is compared with, by name."""
+    ours, theirs = layers(name, *shape[2:], **options)
+    family = type(theirs).__name__
+    return (
+        {family: theirs} if compute_dtype == "float32" else {"ours, float32": ours, f"{family}, autocast": Autocast(theirs)}
+    )
+
+
 def main() -> None:
     parser = arguments(__doc__, rounds=15, seconds=0.2)
     parser.add_argument("--cells", default=",".join(cells.names()))
     parser.add_argument("--shapes", type=shapes, default="100x32x128x128", help="TxBxIxH, several with commas, or all")
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
+    parser.add_argument("--compute-dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--layers", type=int, default=1)
     parser.add_argument("--bidirectional", action="store_true")
@@ -49,7 +75,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
-    said = f"{torch.get_num_threads()} threads, {options.dtype}; medians of {options.rounds} rounds"
+    said = f"{torch.get_num_threads()} threads, {options.dtype}, products of {options.compute_dtype}; medians of {options.rounds} rounds"
     report = Report(options, ["torch"], COLUMNS, said, threads=torch.get_num_threads(), dtype=options.dtype)
     stack = {"num_layers": options.layers, "bidirectional": options.bidirectional, "dtype": getattr(torch, options.dtype)}
     for name in options.cells.split(","):
@@ -57,8 +83,10 @@ def main() -> None:
             even = torch.Generator().manual_seed(0)
             lengths = torch.randint(1, shape[0] + 1, (shape[1],), generator=even) if options.ragged else None
             gap = options.gap / 1e3
-            row = compare(name, shape, options.rounds, options.seconds, lengths=lengths, gap=gap, **stack)
-            report.add(**{"cell": name, "T, B, I, H": show(shape)}, **row)
+            for peer, theirs in peers(name, shape, options.compute_dtype, **stack).items():
+                measured = {"theirs": theirs, "lengths": lengths, "gap": gap, "compute_dtype": options.compute_dtype}
+                row = compare(name, shape, options.rounds, options.seconds, **measured, **stack)
+                report.add(**{"cell": name, "T, B, I, H": show(shape), **row, "peer": peer})
     report.finish(bars("{cell} {T, B, I, H}", ["ratio", "infer ratio"], "times torch.nn, training and inference"))
 
 

@@ -41,3 +41,15 @@ def shakespeare() -> Path:
     if not path.exists():
         pytest.skip("tinyshakespeare is not beside the checkout, in ../shared/data")
     return path
+
+
+@pytest.fixture
+def bfloat16_here() -> str:
+    """How this processor multiplies bfloat16; skips the test where it does not."""
+    from gatewise.backends.cpu import target
+    from gatewise.errors import GatewiseError
+
+    try:
+        return target.bfloat16_products()
+    except (GatewiseError, ImportError) as error:
+        pytest.skip(str(error))

@@ -101,15 +101,21 @@ def random_case(
 Outcome = dict[str, np.ndarray]
 
 
-def interpreted(case: Case) -> Outcome:
-    """Outputs and gradients by the interpreter, by name."""
+def interpreted(case: Case, compute_dtype: str | None = None) -> Outcome:
+    """Outputs and gradients by the interpreter, by name. compute_dtype: "bfloat16" rounds the operands of products."""
     c = case
-    tape = interpret.forward(c.cell, c.params, c.x, c.states, c.lengths, c.reverse)
-    g = interpret.backward(c.cell, c.params, c.x, tape, c.dy, c.dfinals, c.lengths, c.reverse)
+    tape = interpret.forward(c.cell, c.params, c.x, c.states, c.lengths, c.reverse, compute_dtype=compute_dtype)
+    g = interpret.backward(c.cell, c.params, c.x, tape, c.dy, c.dfinals, c.lengths, c.reverse, compute_dtype=compute_dtype)
     return _outcome(case, tape.y, tape.finals, g)
 
 
-def compiled(case: Case, lanes: int | None = None, threads: int = 1, division: tuple[int, int] | None = None) -> Outcome:
+def compiled(
+    case: Case,
+    lanes: int | None = None,
+    threads: int = 1,
+    division: tuple[int, int] | None = None,
+    compute_dtype: str | None = None,
+) -> Outcome:
     """The same by the compiled kernels, at a vector width and with a number of threads, or a division of the work into
     groups of rows and threads that share a group's units."""
     from .backends.cpu import runner
@@ -121,14 +127,18 @@ def compiled(case: Case, lanes: int | None = None, threads: int = 1, division: t
             threads=threads,
             lanes=lanes,
             division=division,
+            compute_dtype=compute_dtype,
         )
         for save in (True, False)
     )
     assert result.saved is not None
     names = ["y", *(f"final {s.name}" for s in c.cell.states)]
     saving, not_saving = (dict(zip(names, (r.y, *r.finals), strict=True)) for r in (result, plain))
-    compare(case, not_saving, saving, TOLERANCE[c.x.dtype.name])
-    g = runner.backward(c.cell, c.params, c.x, c.states, c.sizes, result.saved, c.dy, c.dfinals, c.reverse, True, lanes)
+    compare(case, not_saving, saving, TOLERANCE[compute_dtype or c.x.dtype.name])
+    g = runner.backward(
+        *(c.cell, c.params, c.x, c.states, c.sizes, result.saved, c.dy, c.dfinals, c.reverse, True, lanes),
+        compute_dtype=compute_dtype,
+    )
     return _outcome(case, result.y, result.finals, g)
 
 
@@ -185,7 +195,16 @@ def compare(case: Case, got: Outcome, expected: Outcome, tolerance: float) -> No
             raise CheckFailed(f"cell {case.cell.name!r}: {name} is off by {error:.3g} of its largest value")
 
 
-TOLERANCE = {"float32": 2e-5, "float64": 1e-11}  # about 200 roundings of the largest value
+# About 200 roundings of the largest value. Of bfloat16 one: an operand in the middle between two of its numbers becomes
+# either, as the arithmetic before it led there, and what it is multiplied into is off by its last bit, 2^-7 of it.
+TOLERANCE = {"float32": 2e-5, "float64": 1e-11, "bfloat16": 2.0**-7}
+ROOT_MEAN_SQUARE = 2.0**-11  # so many operands lie far from the middle that the values as a whole are this close
+
+
+def root_mean_square(got: Outcome, expected: Outcome) -> float:
+    """Of the errors of all values, each relative to the largest of its kind."""
+    errors = [(got[n] - v).ravel() / max(float(np.abs(v).max(initial=0.0)), 1e-2) for n, v in expected.items()]
+    return float(np.sqrt(np.mean(np.concatenate(errors) ** 2)))
 
 
 def check_cell(cell: Cell, backend: Callable[[Case], Outcome] | None = compiled) -> None:

@@ -130,6 +130,7 @@ def compare(
     lengths: torch.Tensor | None = None,
     gap: float = 0.0,
     dtype: torch.dtype | None = None,
+    compute_dtype: str = "float32",
     **options: Any,
 ) -> dict[str, Any]:
     """Our layer of a built-in cell beside a peer, in `count` rounds of about `seconds` each, interleaved.
@@ -137,7 +138,7 @@ def compare(
     Args:
         shape: T, B, I and H.
         theirs: the peer; by default torch.nn's layer of the cell's family.
-        lengths: [B]. gap: as in `rounds`. options: of both layers.
+        lengths: [B]. gap: as in `rounds`. compute_dtype: of our layer. options: of both layers.
 
     Returns:
         Medians "train ms", "its train ms", "infer ms", "its infer ms"; "ratio" and "infer ratio", medians of the rounds'
@@ -147,6 +148,7 @@ def compare(
 
     steps, batch, inputs, hidden = shape
     ours, standard = layers(name, inputs, hidden, dtype=dtype, **options)
+    ours.compute_dtype = compute_dtype  # type: ignore[assignment]
     theirs = standard if theirs is None else theirs
     sides = both_sides(ours, theirs, torch.randn(steps, batch, inputs, dtype=dtype), lengths)
     chosen = sides if inference else {side: sides[side] for side in ("ours", "theirs")}

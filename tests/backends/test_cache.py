@@ -74,6 +74,7 @@ def test_the_key_covers_all_that_matters(monkeypatch):
         Layout(p, {**SIZES, "hidden_size": 6}, t, "float32", "infer"),
         Layout(p, SIZES, t, "float64", "infer"),
         Layout(p, SIZES, t, "float32", "save"),
+        *(Layout(p, SIZES, t, "float32", "infer", way) for way in ("tiles", "pairs")),
         Layout(p, SIZES, replace(t, cpu="other"), "float32", "infer"),
         Layout(p, SIZES, replace(t, features="-fma"), "float32", "infer"),
         Layout(p, SIZES, replace(t, lanes=4), "float32", "infer"),

@@ -52,6 +52,19 @@ def test_kernels_agree_with_the_interpreter(name, dtype):
             checks.compare(case, got, checks.interpreted(case), checks.TOLERANCE[dtype])
 
 
+@pytest.mark.parametrize("name", cells.names())
+def test_kernels_round_the_operands_of_products_as_the_interpreter_does(name, bfloat16_here):
+    for steps, batch, inputs, hidden in SHAPES:
+        for ragged, reverse in product((False, True), (False, True)):
+            given = {"scale": SCALE.get(name, 0.4), "positive": POSITIVE.get(name, ()), "proj_size": 7}
+            case = checks.random_case(cells.get(name), steps, batch, inputs, hidden, ragged, reverse, **given)
+            case = case.astype("float32")
+            expected = checks.interpreted(case.astype("float64"), "bfloat16")
+            got = checks.compiled(case, threads=2, compute_dtype="bfloat16")
+            checks.compare(case, got, expected, checks.TOLERANCE["bfloat16"])
+            assert checks.root_mean_square(got, expected) <= checks.ROOT_MEAN_SQUARE
+
+
 @pytest.mark.parametrize("lanes", widths())
 @pytest.mark.parametrize("name", cells.names())
 def test_every_vector_width_computes_the_same(name, lanes):

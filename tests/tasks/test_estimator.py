@@ -31,6 +31,7 @@ def test_clone_set_params_and_repr():
         ("dropout", 1.0), ("dropout", -0.1), ("bptt", 0), ("batch_size", None), ("learning_rate", 0), ("epochs", 0),
         ("max_seconds", 0.0), ("warmup", 1), ("clip_norm", -1.0), ("validation_fraction", 1.0), ("patience", 0),
         ("seed", -1), ("device", "tpu"), ("precision", "8"), ("vocabulary_size", 1), ("learning_rate", float("nan")),
+        ("compute_dtype", "float16"),
     ],
 )  # fmt: skip
 def test_a_bad_value_is_named_before_anything_is_read(name, value):

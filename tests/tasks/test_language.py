@@ -132,6 +132,24 @@ def test_without_validation(corpus):
     assert model.history_[-1]["validation_loss"] is None
 
 
+def test_it_learns_as_well_with_products_of_bfloat16(corpus, tmp_path, bfloat16_here):
+    losses = {}
+    for compute_dtype in ("float32", "bfloat16"):
+        options = SMALL | {"hidden_size": 32, "max_steps": 100, "learning_rate": 0.02, "compute_dtype": compute_dtype}
+        fitted = LanguageModel(**options).fit(corpus)
+        losses[compute_dtype] = fitted.training_["validation_loss"]
+        fitted.save(tmp_path / "model.safetensors")
+        assert load(tmp_path / "model.safetensors").compute_dtype == compute_dtype
+    assert losses["float32"] < 1.5  # guessing gives 3.2
+    assert losses["bfloat16"] != losses["float32"]
+    assert abs(losses["bfloat16"] - losses["float32"]) < 0.01
+
+
+def test_products_of_bfloat16_are_refused_in_float64(corpus):
+    with pytest.raises(GatewiseError, match="not torch.float64 on cpu; use compute_dtype='float32'"):
+        LanguageModel(**SMALL, precision="64-true", device="cpu", compute_dtype="bfloat16").fit(corpus)
+
+
 def test_fit_again_starts_anew(corpus):
     model = LanguageModel(**SMALL).fit(corpus[:2000])
     first = model.log_likelihood(["the cat"])[0]

@@ -5,7 +5,7 @@ import torch
 
 from gatewise import LanguageModel, cells
 from gatewise.runtime.architecture import Architecture, Encoder, Head, Stack
-from gatewise.tasks.network import INPUT_BOUND, Network, Regularisation
+from gatewise.tasks.network import INPUT_BOUND, Network, TrainingMode
 
 ENCODERS = {"one-hot": Encoder("one_hot", 50, 50), "embedding": Encoder("embedding", 50, 20)}
 
@@ -13,9 +13,7 @@ ENCODERS = {"one-hot": Encoder("one_hot", 50, 50), "embedding": Encoder("embeddi
 def build(encoder: Encoder, layers: int = 1, tied: bool = False, dropout: float = 0.0, cell: str = "lstm") -> Network:
     torch.manual_seed(0)
     hidden_size = encoder.size if tied else 64
-    return Network(
-        Architecture(encoder, Stack(cells.get(cell), hidden_size, layers), Head(50, tied)), Regularisation(dropout)
-    )
+    return Network(Architecture(encoder, Stack(cells.get(cell), hidden_size, layers), Head(50, tied)), TrainingMode(dropout))
 
 
 @pytest.mark.parametrize("encoder", ENCODERS.values(), ids=ENCODERS)
@@ -101,7 +99,7 @@ def test_penalties_are_part_of_the_training_loss_only():
     torch.manual_seed(0)
     network = Network(
         Architecture(ENCODERS["one-hot"], Stack(cells.get("lstm"), 64, 1), Head(50, False)),
-        Regularisation(activation_penalty=2.0, temporal_penalty=3.0),
+        TrainingMode(activation_penalty=2.0, temporal_penalty=3.0),
     )
     tokens = torch.arange(12).reshape(6, 2)
     y, _ = network.recurrent(network.encoder(tokens))

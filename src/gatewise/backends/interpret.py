@@ -101,9 +101,12 @@ def forward(
     reverse: bool = False,
     record: Sequence[str] = (),
     given: Sequence[Array] = (),
+    compute_dtype: str | None = None,
 ) -> Tape:
-    """All steps of a layer. x [T, B, input_size], states [B, width] each, lengths [B] or None, given [T, B, units] each."""
-    xp = namespace_of(x)
+    """All steps of a layer. x [T, B, input_size], states [B, width] each, lengths [B] or None, given [T, B, units] each.
+
+    compute_dtype: "bfloat16" rounds the operands of matrix products to it."""
+    xp = namespace_of(x, compute_dtype)
     sizes = sizes_of(cell, x, params, states)
     parts = parts_of(cell, params, sizes)
     graph, steps = cell.graph, x.shape[0]
@@ -158,9 +161,10 @@ def backward(
     reverse: bool = False,
     per_step: bool = False,
     given: Sequence[Array] = (),
+    compute_dtype: str | None = None,
 ) -> Gradients:
     """Backpropagation through time by the backward record. dy [T, B, output], dfinals [B, width] each."""
-    xp = namespace_of(x)
+    xp = namespace_of(x, compute_dtype)
     record = cell.backward
     graph = record.graph
     states = tape.olds[0] if tape.olds else tape.finals

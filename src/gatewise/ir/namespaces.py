@@ -67,6 +67,13 @@ class NumpyNamespace:
         """[B, 1]: which rows are not past their length at step t."""
         return (np.asarray(lengths) > t)[:, None]
 
+    @staticmethod
+    def bfloat16(a):
+        """The nearest bfloat16 numbers, of two that are as near the one whose last bit is 0, in a's own type."""
+        bits = np.asarray(a, np.float32).view(np.uint32)
+        nearest = (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000
+        return np.where(np.isfinite(a), nearest.astype(np.uint32).view(np.float32), a).astype(a.dtype)
+
 
 class TorchNamespace:
     """The same functions over torch tensors, on any device; differentiable by torch as well."""
@@ -138,13 +145,32 @@ class TorchNamespace:
     def active(lengths, t, like):
         return (lengths.to(like.device) > t)[:, None]
 
+    def bfloat16(self, a):
+        return a.to(self.torch.bfloat16).to(a.dtype)
+
+
+class RoundedProducts:
+    """Another namespace, in which matrix products round their operands to bfloat16 and are exact from there on."""
+
+    def __init__(self, xp: Any):
+        self._xp = xp
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._xp, name)
+
+    def matmul(self, a: Any, b: Any) -> Any:
+        return self._xp.matmul(self._xp.bfloat16(a), self._xp.bfloat16(b))
+
 
 NUMPY: Any = NumpyNamespace()
 
 
-def namespace_of(array: Any) -> Any:
-    """The namespace for an array: NumPy's, or torch's for a tensor (torch is imported already then)."""
-    return NUMPY if isinstance(array, np.ndarray) else _torch()
+def namespace_of(array: Any, compute_dtype: str | None = None) -> Any:
+    """The namespace for an array: NumPy's, or torch's for a tensor (torch is imported already then).
+
+    compute_dtype: "bfloat16" rounds the operands of matrix products to it."""
+    xp = NUMPY if isinstance(array, np.ndarray) else _torch()
+    return RoundedProducts(xp) if compute_dtype == "bfloat16" else xp
 
 
 _torch_namespace: TorchNamespace | None = None

@@ -14,7 +14,8 @@ from .standard import STANDARD
 
 
 class _TorchLayer(Recurrent):
-    """Keeps torch's parameters (two biases) and hands them to the cell in its form."""
+    """Keeps torch's parameters (two biases) and hands them to the cell in its form. Beyond torch's arguments there is
+    `compute_dtype`, as in `Recurrent`."""
 
     def __init__(self, cell: str, *args: Any, **kwargs: Any):
         self.standard = STANDARD[cell]
@@ -87,6 +88,7 @@ class LSTM(_TorchLayer):
         proj_size: int = 0,
         device: Any = None,
         dtype: torch.dtype | None = None,
+        compute_dtype: str = "float32",
     ):
         if proj_size and not 0 < proj_size < hidden_size:
             raise GatewiseError(f"proj_size must be 0 or smaller than hidden_size {hidden_size}, got {proj_size}")
@@ -102,6 +104,7 @@ class LSTM(_TorchLayer):
             bidirectional,
             device,
             dtype,
+            compute_dtype=compute_dtype,
             **extra,
         )
 
@@ -128,9 +131,20 @@ class GRU(_OneState):
         bidirectional: bool = False,
         device: Any = None,
         dtype: torch.dtype | None = None,
+        compute_dtype: str = "float32",
     ):
         super().__init__(
-            "gru", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype
+            "gru",
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            device,
+            dtype,
+            compute_dtype=compute_dtype,
         )
 
 
@@ -152,6 +166,7 @@ class RNN(_OneState):
         bidirectional: bool = False,
         device: Any = None,
         dtype: torch.dtype | None = None,
+        compute_dtype: str = "float32",
     ):
         found = {"tanh": "rnn", "relu": "rnn_relu"}
         if nonlinearity not in found:
@@ -168,4 +183,5 @@ class RNN(_OneState):
             bidirectional,
             device,
             dtype,
+            compute_dtype=compute_dtype,
         )

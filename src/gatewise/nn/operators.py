@@ -45,11 +45,13 @@ def _inputs(cell: Cell, x, states, params, lengths):
     return x_array, initial, named, sizes, None if lengths is None else lengths.numpy()
 
 
-def _forward(x, states, params, given, lengths, key, reverse, save, record):
+def _forward(x, states, params, given, lengths, key, reverse, save, record, compute_dtype="float32"):
     cell = _cells[key]
     x_array, initial, named, sizes, lengths_array = _inputs(cell, x, states, params, lengths)
     result = runner.forward(
-        cell, named, x_array, initial, sizes, lengths_array, reverse, save, tuple(record), given=_arrays(given)
+        *(cell, named, x_array, initial, sizes, lengths_array, reverse, save, tuple(record)),
+        given=_arrays(given),
+        compute_dtype=compute_dtype,
     )
     outputs = [result.y, *result.finals, *result.recorded.values()]
     if save:
@@ -58,7 +60,7 @@ def _forward(x, states, params, given, lengths, key, reverse, save, record):
     return [torch.from_numpy(a) for a in outputs]
 
 
-def _forward_shapes(x, states, params, given, lengths, key, reverse, save, record):
+def _forward_shapes(x, states, params, given, lengths, key, reverse, save, record, compute_dtype="float32"):
     cell = _cells[key]
     steps, batch, _ = x.shape
     outputs = [x.new_empty((steps, batch, states[0].shape[1])), *(torch.empty_like(s) for s in states)]
@@ -72,20 +74,26 @@ def _forward_shapes(x, states, params, given, lengths, key, reverse, save, recor
     return outputs
 
 
-def _backward(dy, dfinals, x, states, params, given, histories, kept, lengths, key, reverse, input_gradient):
+def _backward(
+    dy, dfinals, x, states, params, given, histories, kept, lengths, key, reverse, input_gradient, compute_dtype="float32"
+):
     cell = _cells[key]
     x_array, initial, named, sizes, lengths_array = _inputs(cell, x, states, params, lengths)
     saved = runner.Saved(tuple(_arrays(histories)), kept.numpy(), lengths_array)
     dy_array = np.zeros(histories[0].shape, x_array.dtype) if dy is None else _arrays([dy])[0]
     carried = [None if d is None else d.detach().numpy() for d in dfinals]
     g = runner.backward(
-        cell, named, x_array, initial, sizes, saved, dy_array, carried, reverse, input_gradient, given=_arrays(given)
+        *(cell, named, x_array, initial, sizes, saved, dy_array, carried, reverse, input_gradient),
+        given=_arrays(given),
+        compute_dtype=compute_dtype,
     )
     dx = np.empty((0,), x_array.dtype) if g.x is None else g.x
     return [torch.from_numpy(a) for a in (dx, *g.states, *(g.params[p.name] for p in cell.parameters))]
 
 
-def _backward_shapes(dy, dfinals, x, states, params, given, histories, kept, lengths, key, reverse, input_gradient):
+def _backward_shapes(
+    dy, dfinals, x, states, params, given, histories, kept, lengths, key, reverse, input_gradient, compute_dtype="float32"
+):
     dx = torch.empty_like(x, memory_format=torch.contiguous_format) if input_gradient else x.new_empty((0,))
     return [
         dx,
@@ -99,10 +107,12 @@ class _Recurrent(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, run, facts, *tensors):
-        states, given, lengths, key, reverse, record = facts
+        states, given, lengths, key, reverse, record, compute_dtype = facts
         end = len(tensors) - given
         x, initial, weights = tensors[0], tensors[1 : 1 + states], tensors[1 + states : end]
-        output = run(x, list(initial), list(weights), list(tensors[end:]), lengths, key, reverse, True, record)
+        output = run(
+            x, list(initial), list(weights), list(tensors[end:]), lengths, key, reverse, True, record, compute_dtype
+        )
         histories = [output[0], *output[1 + states + len(record) : -1]]
         ctx.set_materialize_grads(False)
         ctx.facts = facts
@@ -112,7 +122,7 @@ class _Recurrent(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, *grads):
-        states, given, lengths, key, reverse, record = ctx.facts
+        states, given, lengths, key, reverse, record, compute_dtype = ctx.facts
         params = len(ctx.needs_input_grad) - 3 - states - given
         if any(g is not None for g in grads[1 + states : 1 + states + len(record)]):
             raise RuntimeError("recorded values are for looking at: no gradient flows back through them")
@@ -122,11 +132,13 @@ class _Recurrent(torch.autograd.Function):
         dy, dfinals = grads[0], list(grads[1 : 1 + states])
         wants_x = ctx.needs_input_grad[2]
         if torch.is_grad_enabled():
-            dx, dstates, dparams = _differentiable(key, x, initial, weights, extra, dy, dfinals, lengths, reverse)
+            dx, dstates, dparams = _differentiable(
+                key, x, initial, weights, extra, dy, dfinals, lengths, reverse, compute_dtype
+            )
             found = [dx, *dstates, *dparams]
         else:
             found = (torch.ops.gatewise.recurrent_backward if _watched() else _backward)(
-                dy, dfinals, x, initial, weights, extra, histories, kept, lengths, key, reverse, wants_x
+                *(dy, dfinals, x, initial, weights, extra, histories, kept, lengths, key, reverse, wants_x, compute_dtype)
             )
         return (None, None, found[0] if wants_x else None, *found[1:], *[None] * given)
 
@@ -141,17 +153,17 @@ def _watched() -> bool:
     )
 
 
-def recurrent(x, states, params, given, lengths, key, reverse, save) -> list[torch.Tensor]:
+def recurrent(x, states, params, given, lengths, key, reverse, save, compute_dtype="float32") -> list[torch.Tensor]:
     """The operator, without the way through torch's dispatcher where nobody watches: a small step costs a third less."""
     if _watched() or type(x) not in (torch.Tensor, torch.nn.Parameter):
-        return torch.ops.gatewise.recurrent(x, states, params, given, lengths, key, reverse, save, [])
+        return torch.ops.gatewise.recurrent(x, states, params, given, lengths, key, reverse, save, [], compute_dtype)
     if not save:
-        return _forward(x, states, params, given, lengths, key, reverse, False, ())
-    facts = len(states), len(given), lengths, key, reverse, ()
+        return _forward(x, states, params, given, lengths, key, reverse, False, (), compute_dtype)
+    facts = len(states), len(given), lengths, key, reverse, (), compute_dtype
     return list(_Recurrent.apply(_forward, facts, x, *states, *params, *given))
 
 
-def _with_gradient(keys, x, states, params, given, lengths, key, reverse, save, record):
+def _with_gradient(keys, x, states, params, given, lengths, key, reverse, save, record, compute_dtype="float32"):
     """The operator above autograd: through the function where something learns, else straight on."""
     below = keys & torch._C._after_autograd_keyset
 
@@ -161,20 +173,21 @@ def _with_gradient(keys, x, states, params, given, lengths, key, reverse, save, 
 
     tensors = (x, *states, *params)
     if not (torch.is_grad_enabled() and any(t.requires_grad for t in tensors)):
-        return run(x, states, params, given, lengths, key, reverse, save, record)
+        return run(x, states, params, given, lengths, key, reverse, save, record, compute_dtype)
     if not save:
         raise RuntimeError("gatewise::recurrent was called with save=False and cannot be differentiated")
-    return list(_Recurrent.apply(run, (len(states), len(given), lengths, key, reverse, record), *tensors, *given))
+    facts = len(states), len(given), lengths, key, reverse, record, compute_dtype
+    return list(_Recurrent.apply(run, facts, *tensors, *given))
 
 
-def _differentiable(key, x, initial, weights, given, dy, dfinals, lengths, reverse):
+def _differentiable(key, x, initial, weights, given, dy, dfinals, lengths, reverse, compute_dtype):
     """The gradients as a graph of torch's own operations, for gradients of gradients: through the interpreter."""
     cell = _cells[key]
     inputs = [x, *initial, *weights]
     fresh = [t if t.requires_grad else t.detach().requires_grad_() for t in inputs]
     states = fresh[1 : 1 + len(initial)]
     named = _named(cell, fresh[1 + len(initial) :])
-    tape = interpret.forward(cell, named, fresh[0], states, lengths, reverse, given=given)
+    tape = interpret.forward(cell, named, fresh[0], states, lengths, reverse, given=given, compute_dtype=compute_dtype)
     pairs = [(o, g) for o, g in zip((tape.y, *tape.finals), (dy, *dfinals), strict=True) if g is not None]
     found = torch.autograd.grad([o for o, _ in pairs], fresh, [g for _, g in pairs], create_graph=True, allow_unused=True)
     found = [torch.zeros_like(t) if g is None else g for g, t in zip(found, fresh, strict=True)]
@@ -184,11 +197,12 @@ def _differentiable(key, x, initial, weights, given, dy, dfinals, lengths, rever
 _library = torch.library.Library("gatewise", "DEF")
 _library.define(
     "recurrent(Tensor x, Tensor[] states, Tensor[] params, Tensor[] given, Tensor? lengths, str cell, bool reverse, "
-    "bool save, str[] record) -> Tensor[]"
+    'bool save, str[] record, str compute_dtype="float32") -> Tensor[]'
 )
 _library.define(
     "recurrent_backward(Tensor? dy, Tensor?[] dfinals, Tensor x, Tensor[] states, Tensor[] params, Tensor[] given, "
-    "Tensor[] histories, Tensor kept, Tensor? lengths, str cell, bool reverse, bool input_gradient) -> Tensor[]"
+    "Tensor[] histories, Tensor kept, Tensor? lengths, str cell, bool reverse, bool input_gradient, "
+    'str compute_dtype="float32") -> Tensor[]'
 )
 _library.impl("recurrent", _forward, "CPU")
 _library.impl("recurrent_backward", _backward, "CPU")

@@ -24,6 +24,7 @@ from .regularise import drop, zoneout_masks
 from .standard import run_fused, standard_of
 
 _COMPILED = (torch.float32, torch.float64)
+COMPUTE_DTYPES = ("float32", "bfloat16")
 _KERNELS = compiler_available()
 if not _KERNELS:
     warnings.warn(
@@ -50,6 +51,9 @@ class Recurrent(nn.Module):
             `gatewise.nn.normalise`. Averages over steps and sequences in training, moving averages in evaluation.
         checkpoint_steps: keep the states of one step in so many for backward, and compute the steps between again from
             there: less memory for about a third more time (Chen et al., arXiv 1604.06174). None keeps all.
+        compute_dtype: "bfloat16" rounds the operands of matrix products to it, forward and backward, and sums in float32;
+            states, all other arithmetic and the parameters stay float32. It needs a CPU with AVX512-BF16. "float32", the
+            default, rounds nothing. It can be changed at any time; `stream` rounds nothing either way.
         initialisers: how parameters start, by parameter ("weight_hh") or part ("bias.f"), in place of the cell's own
             ways; a number or the name of a rule, see `gatewise.cells.initialise`.
         sizes: further sizes that the cell names, such as proj_size.
@@ -60,7 +64,7 @@ class Recurrent(nn.Module):
     initial ones; a state as wide as its layer's input is padded with zeros to the widest layer. Past its length a row
     keeps its states, gives zeros and passes no gradient.
 
-    Raises GatewiseError on shapes that do not fit.
+    Raises GatewiseError on shapes that do not fit, and where bfloat16 was asked for and cannot be had.
 
         >>> layer = Recurrent("peephole_lstm", 8, 16)
         >>> y, (h, c) = layer(torch.zeros(5, 3, 8))
@@ -88,6 +92,7 @@ class Recurrent(nn.Module):
         zoneout: float = 0.0,
         batch_norm: bool = False,
         checkpoint_steps: int | None = None,
+        compute_dtype: str = "float32",
         **sizes: int,
     ):
         super().__init__()
@@ -107,6 +112,9 @@ class Recurrent(nn.Module):
                 raise GatewiseError(f"{name} is a probability between 0 and 1, got {getattr(self, name)!r}")
         if dropout and num_layers == 1:
             warnings.warn("dropout acts between layers and has no effect with num_layers=1", stacklevel=2)
+        if compute_dtype not in COMPUTE_DTYPES:
+            raise GatewiseError(f"compute_dtype must be one of {', '.join(COMPUTE_DTYPES)}, got {compute_dtype!r}")
+        self.compute_dtype = compute_dtype
         self.cell = cells.get(cell)
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.bidirectional, self.batch_norm = bias, batch_first, bidirectional, batch_norm
@@ -302,12 +310,12 @@ class Recurrent(nn.Module):
         """One layer and direction, in segments whose insides are computed again in backward, if so asked."""
         steps, k = x.shape[0], self.checkpoint_steps
         if k is None or steps <= k or not torch.is_grad_enabled():
-            return run_direction(cell, x, states, params, lengths, reverse, given)
+            return run_direction(cell, x, states, params, lengths, reverse, given, self.compute_dtype)
         starts, ys, current = range(0, steps, k), {}, tuple(states)
         for start in reversed(starts) if reverse else starts:
             part = slice(start, start + k)
             inside = None if lengths is None else (lengths - start).clamp(0, min(k, steps - start))
-            arguments = (cell, x[part], current, params, inside, reverse, [g[part] for g in given])
+            arguments = (cell, x[part], current, params, inside, reverse, [g[part] for g in given], self.compute_dtype)
             ys[start], current = checkpoint(run_direction, *arguments, use_reentrant=False, preserve_rng_state=False)
         return torch.cat([ys[start] for start in starts]), current
 
@@ -365,7 +373,7 @@ class Recurrent(nn.Module):
         defaults = {"num_layers": 1, "bias": True, "batch_first": False, "bidirectional": False, "variational": False}
         defaults["batch_norm"] = False
         defaults |= dict.fromkeys(("dropout", "input_dropout", "output_dropout", "weight_dropout", "zoneout"), 0.0)
-        defaults["checkpoint_steps"] = None
+        defaults |= {"checkpoint_steps": None, "compute_dtype": "float32"}
         shown += [f"{n}={getattr(self, n)}" for n, d in defaults.items() if getattr(self, n) != d]
         shown += [f"{n}={v}" for n, v in self.sizes.items() if n != HIDDEN]
         return ", ".join(shown)
@@ -391,12 +399,19 @@ def run_direction(
     lengths: Tensor | None,
     reverse: bool,
     given: Sequence[Tensor] = (),
+    compute_dtype: str = "float32",
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """One layer and direction, by the best means for where the tensors are: our kernels on a CPU in float32 and
-    float64, torch's fused layer elsewhere for its own cells, and the interpreter for all else."""
+    float64, torch's fused layer elsewhere for its own cells, and the interpreter for all else. Products of bfloat16
+    operands are our kernels' alone."""
     if torch.is_autocast_enabled(x.device.type):  # recurrence adds up rounding: it stays in the parameters' precision
         x, states = x.to(params[0].dtype), [s.to(params[0].dtype) for s in states]
         given = [g.to(params[0].dtype) for g in given]
+    if compute_dtype == "bfloat16" and not (x.device.type == "cpu" and x.dtype == torch.float32 and _KERNELS):
+        there = f"{x.dtype} on {x.device}" if _KERNELS else "where llvmlite is not installed"
+        raise GatewiseError(
+            f"compute_dtype='bfloat16' runs in compiled layers of float32 on a CPU, not {there}; use compute_dtype='float32'"
+        )
     if x.device.type == "cpu" and x.dtype in _COMPILED and _KERNELS:
         from . import operators
 
@@ -405,7 +420,7 @@ def run_direction(
         tensors = (x, *states, *params)
         save = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
         key = operators.register(cell)
-        found = operators.recurrent(x, list(states), list(params), list(given), lengths, key, reverse, save)
+        found = operators.recurrent(x, list(states), list(params), list(given), lengths, key, reverse, save, compute_dtype)
         return found[0], tuple(found[1 : 1 + len(states)])
     standard = standard_of(cell) if x.device.type != "cpu" else None
     if standard is not None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..data.sequences import pad
 from ..runtime.architecture import Architecture
 from ..runtime.distributions import DISTRIBUTIONS, QUANTILES
-from .network import Network, Regularisation, Standardise
+from .network import Network, Standardise, TrainingMode
 
 FEWEST_STEPS = 50  # of an epoch: windows are drawn at random, so short series may be gone through often
 
@@ -97,10 +97,10 @@ class ForecastTask:
         *,
         batch_size: int,
         seed: int,
-        regularisation: Regularisation | None = None,
+        mode: TrainingMode | None = None,
     ) -> None:
         self.series, self.architecture, self.distribution = series, architecture, distribution
-        self.batch_size, self.seed, self.regularisation = batch_size, seed, regularisation
+        self.batch_size, self.seed, self.mode = batch_size, seed, mode
         # The last step that is an origin is followed by one at least that is trained on.
         self.sizes = [min(context, s.train - 1) for s in series]
         self.starts = np.array([s.train - 1 - size + 1 for s, size in zip(series, self.sizes, strict=True)])
@@ -109,7 +109,7 @@ class ForecastTask:
         self.context = context
 
     def build_network(self) -> Network:
-        network = Network(self.architecture, self.regularisation)
+        network = Network(self.architecture, self.mode)
         assert isinstance(network.encoder, Standardise)
         seen = np.concatenate([s.inputs[: s.train] for s in self.series]).astype(np.float64)
         spread = seen.std(0)

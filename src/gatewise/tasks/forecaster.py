@@ -233,7 +233,7 @@ class Forecaster(Model):
             self.distribution,
             batch_size=self.batch_size,
             seed=self.seed,
-            regularisation=self.build_regularisation(),
+            mode=self.build_training_mode(),
         )
         trained = train(
             self,

@@ -19,7 +19,7 @@ from ..errors import FileError, GatewiseError
 from ..runtime.architecture import Architecture
 from ..training import checkpoint as checkpoints
 from .model import Trained
-from .network import Network, Regularisation
+from .network import Network, TrainingMode
 from .training import train
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class LanguageTask:
         architecture: what to train.
         unit: what a token is called, in the plural.
         bptt, batch_size, validation_fraction: as in `LanguageModel`.
-        regularisation: what is done while training.
+        mode: what is done while training.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class LanguageTask:
         bptt: int,
         batch_size: int,
         validation_fraction: float,
-        regularisation: Regularisation | None = None,
+        mode: TrainingMode | None = None,
     ) -> None:
         held_out = int(len(tokens) * validation_fraction)
         kept = len(tokens) - held_out
@@ -63,7 +63,7 @@ class LanguageTask:
                 f"{f'{held_out:,} held out' if held_out else ''}; one window needs {bptt + 1:,} (bptt={bptt})"
             )
         self.architecture = architecture
-        self.regularisation = regularisation
+        self.mode = mode
         self.unit = unit
         self.training = Streams(tokens[:kept], batch_size, bptt)
         # One token of overlap, so that the first held-out token is predicted too.
@@ -71,7 +71,7 @@ class LanguageTask:
         self.steps_per_epoch = len(self.training)
 
     def build_network(self) -> Network:
-        return Network(self.architecture, self.regularisation)
+        return Network(self.architecture, self.mode)
 
     def batch(self, epoch: int, index: int, device: torch.device) -> Batch:
         return _to_tensors(self.training[index], device)
@@ -125,7 +125,7 @@ def train_language(
         bptt=model.bptt,
         batch_size=model.batch_size,
         validation_fraction=model.validation_fraction,
-        regularisation=model.build_regularisation(),
+        mode=model.build_training_mode(),
     )
     trained = train(
         model,

@@ -171,8 +171,10 @@ def build_encoder(encoder: Encoder) -> OneHot | nn.Embedding | Standardise:
 
 
 @dataclass(frozen=True)
-class Regularisation:
-    """What is done to the network while it is trained; `LanguageModel` says what each one means.
+class TrainingMode:
+    """What holds of a network only while it is trained: its regularisation, and the operands of its products.
+
+    `LanguageModel` says what each one means.
 
     Paper of the dropout: W. Zaremba, I. Sutskever and O. Vinyals, "Recurrent neural network regularization", 2014:
     only between layers and before the head, never on the recurrent connections. Of the others: `gatewise.nn.Recurrent`.
@@ -184,6 +186,7 @@ class Regularisation:
     weight_dropout: float = 0.0
     activation_penalty: float = 0.0
     temporal_penalty: float = 0.0
+    compute_dtype: str = "float32"
 
 
 class Network(nn.Module):
@@ -191,13 +194,13 @@ class Network(nn.Module):
 
     Args:
         architecture: what to build.
-        regularisation: what to do while training.
+        mode: what holds while it is trained.
     """
 
-    def __init__(self, architecture: Architecture, regularisation: Regularisation | None = None) -> None:
+    def __init__(self, architecture: Architecture, mode: TrainingMode | None = None) -> None:
         super().__init__()
         stack = architecture.stack
-        self.regularisation = r = regularisation or Regularisation()
+        self.mode = r = mode or TrainingMode()
         self.encoder = build_encoder(architecture.encoder)
         c, spelling = architecture.convolution, architecture.spelling
         self.spelling = None if spelling is None else Speller(spelling)
@@ -211,6 +214,7 @@ class Network(nn.Module):
             input_dropout=r.input_dropout,
             variational=r.variational_dropout,
             weight_dropout=r.weight_dropout,
+            compute_dtype=r.compute_dtype,
         )
         self.readout = StepReadout(architecture.readout, stack.output_size, len(stack.directions))
         self.tied = architecture.head.tied
@@ -245,7 +249,7 @@ class Network(nn.Module):
         before = states[0] if states is not None and len(states) == 1 else states
         outputs, after = self.recurrent(x, before, lengths=lengths)
         after = (after,) if isinstance(after, Tensor) else tuple(after)
-        r = self.regularisation
+        r = self.mode
         if self.readout.kind == "steps":
             read = dropped = drop(outputs, r.dropout, self.training, r.variational_dropout)
         else:

@@ -13,7 +13,7 @@ from .estimator import Estimator, option
 
 if TYPE_CHECKING:
     from ..training.loop import Options
-    from .network import Regularisation
+    from .network import TrainingMode
 
 
 def share(text: str, *, default: float) -> Any:
@@ -52,16 +52,22 @@ class RecurrentOptions(Estimator):
         "Weight in the loss of its mean squared change from step to step.", default=0.0, at_least=0
     )
 
+    compute_dtype: Literal["float32", "bfloat16"] = option(
+        "What the operands of the recurrent layers' matrix products are rounded to in training, on a CPU. bfloat16 is "
+        "faster and needs a processor with AVX512-BF16, best one with AMX; all else stays as precision says.",
+        default="float32",
+    )
+
     def build_stack(self, bidirectional: bool = False) -> Stack:
         """The record of the layers."""
         sizes = dict(self.cell_sizes or {})
         return Stack(cells.get(self.cell), self.hidden_size, self.num_layers, sizes, self.zoneout, bidirectional)
 
-    def build_regularisation(self) -> Regularisation:
+    def build_training_mode(self) -> TrainingMode:
         """What is done to the network while it is trained."""
-        from .network import Regularisation
+        from .network import TrainingMode
 
-        return Regularisation(**{part.name: getattr(self, part.name) for part in fields(Regularisation)})
+        return TrainingMode(**{part.name: getattr(self, part.name) for part in fields(TrainingMode)})
 
     def plain_params(self) -> dict[str, Any]:
         """The hyper-parameters as JSON values. A cell that is not a built-in one is None: the architecture has it."""

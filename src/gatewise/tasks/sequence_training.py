@@ -16,7 +16,7 @@ from ..data.sequences import Buckets, by_length, pad
 from ..errors import GatewiseError
 from ..runtime.architecture import Architecture
 from .model import Trained
-from .network import Network, Regularisation, Standardise
+from .network import Network, Standardise, TrainingMode
 from .sequences import FEWEST_HELD_OUT, KEPT_ON_RESUME, SequenceModel
 from .training import train
 
@@ -63,11 +63,11 @@ class SequenceTask:
         *,
         batch_size: int,
         seed: int,
-        regularisation: Regularisation | None = None,
+        mode: TrainingMode | None = None,
         step_weights: np.ndarray | None = None,
     ) -> None:
         self.items, self.targets, self.architecture, self.objective = items, targets, architecture, objective
-        self.regularisation, self.batch_size = regularisation, batch_size
+        self.mode, self.batch_size = mode, batch_size
         self.training, self.held_out = np.flatnonzero(~held_out), np.flatnonzero(held_out)
         self.weights = (weights / weights[self.training].mean()).astype(np.float32)
         self.step_weights = None if step_weights is None else torch.from_numpy(step_weights.astype(np.float32))
@@ -76,7 +76,7 @@ class SequenceTask:
         self.steps_per_epoch = len(self.buckets)
 
     def build_network(self) -> Network:
-        network = Network(self.architecture, self.regularisation)
+        network = Network(self.architecture, self.mode)
         if isinstance(network.encoder, Standardise):
             total, squares, count = 0.0, 0.0, 0
             for row in self.training:  # one after another: all of them side by side may be large
@@ -166,7 +166,7 @@ def train_sequences(
         held_out,
         batch_size=model.batch_size,
         seed=model.seed,
-        regularisation=model.build_regularisation(),
+        mode=model.build_training_mode(),
         step_weights=model.step_weights(targets),
     )
     flat = targets if isinstance(targets, list) else [targets]

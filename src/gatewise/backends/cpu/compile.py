@@ -57,9 +57,9 @@ def machine_of(target: Target):
     return found.create_target_machine(cpu=target.cpu, features=target.features, opt=2, jit=True, codemodel="jitdefault")
 
 
-def build_kernel(plan: Plan, sizes: dict[str, int], dtype: str, mode: str, target: Target) -> Kernel:
+def build_kernel(plan: Plan, sizes: dict[str, int], dtype: str, mode: str, target: Target, bfloat16: str = "") -> Kernel:
     """The kernel of a plan at the given sizes: from the cache on disk if it has a sound entry, else compiled."""
-    layout = Layout(plan, sizes, target, dtype, mode)
+    layout = Layout(plan, sizes, target, dtype, mode, bfloat16)
     key = cache_key(layout)
     path = cache_folder() / f"{key}.o"
     code = read_entry(path, key)
@@ -145,6 +145,7 @@ def cache_key(layout: Layout) -> str:
         sorted(layout.sizes.items()),
         layout.dtype,
         layout.mode,
+        layout.bfloat16,
         t.triple,
         t.cpu,
         t.features,

@@ -19,7 +19,7 @@ from ...ir.cell import Cell, units
 from ...ir.graph import SCALAR as ONE
 from ...plan import Group, Plan, Product, Schedule, delayed_inputs
 from ...plan.places import GIVEN, NEW, PANEL, ROWS, Place
-from .target import Target
+from .target import TILES, Target
 
 # most rows of one tile by vectors of accumulators a row, for 32 and for 16 vector registers (6 by 4 and 6 by 2
 # are the largest that stay in registers beside the right operand)
@@ -33,7 +33,10 @@ _CALL_FIELDS = (
     *("steps", "first", "step", "batch", "rows", "total", "block"),
     *("index", "counts", "offsets", "tables", "packed"),
 )
-BLOCK_ROWS = 192  # rows of a weight-gradient block: its left operand stays in the first cache
+BLOCK_ROWS = 192  # rows of a weight-gradient block, a multiple of DEPTH: its left operand stays in the first cache
+STRIP = 16  # rows of bfloat16 operands that lie together, and of an AMX tile
+DEPTH = 32  # of the inner dimension in such a tile, 16 pairs; operands are filled up to it with zeros
+STRIP_BYTES = 2 * STRIP * DEPTH
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,11 @@ class Phase:
     dim: str  # of the source
     entries: tuple[tuple[int, Product, Place], ...]  # (position in the chunk, product, source place)
     transposed: bool
+
+    @property
+    def operand(self) -> tuple[Place, ...]:
+        """Where the left operand comes from: a row, or slots of a panel."""
+        return tuple(place for _, _, place in self.entries) if self.transposed else (self.place,)
 
 
 @dataclass(frozen=True)
@@ -68,7 +76,7 @@ class Panels:
 
 @dataclass(frozen=True)
 class Geometry:
-    """How a group is cut up. tile_rows: the sizes of its tiles, largest first; the last is 1."""
+    """How a group is cut up. tile_rows: the sizes of its tiles, largest first; the last is 1, but for AMX's only size."""
 
     group: Group
     panels: tuple[Panels, ...]
@@ -78,13 +86,18 @@ class Geometry:
 
 @dataclass
 class Layout:
-    """Geometry of a plan for given sizes and target. mode: "infer", "save" or "backward"."""
+    """Geometry of a plan for given sizes and target.
+
+    mode: "infer", "save" or "backward". bfloat16: how products of operands rounded to it are summed, see
+    `target.bfloat16_products`; empty where products are of `dtype`, as everything else is.
+    """
 
     plan: Plan
     sizes: Mapping[str, int]
     target: Target
     dtype: str
     mode: str
+    bfloat16: str = ""
 
     @property
     def cell(self) -> Cell:
@@ -158,6 +171,8 @@ class Layout:
             chunks.append(Chunk(first, n, self._phases(group, first, n)))
             first += n
         most = _TILE_ROWS[self.target.registers][(base + (extra > 0)) * units]
+        if self.bfloat16 == TILES:
+            return Geometry(group, self.panels_of(group.dim, units), tuple(chunks), (STRIP,))
         fewer = _FEWER_ROWS if group.when == "step" else (1,)  # a block of steps has many rows: few are left over
         return Geometry(group, self.panels_of(group.dim, units), tuple(chunks), (most, *fewer))
 
@@ -177,7 +192,7 @@ class Layout:
         for position, accumulator in enumerate(group.accumulators[first : first + count]):
             for product in accumulator.products:
                 place = self.source_place(product)
-                key = ("panel", place.name) if product.transposed else product.source
+                key = ("panel", place.name, self.bfloat16 and position) if product.transposed else product.source
                 phases.setdefault(key, []).append((position, product, place))
         result = []
         for entries in phases.values():
@@ -190,26 +205,36 @@ class Layout:
 
     # packed weights: panel, chunk, phase, row, vector ----------------------------------------------------------
 
+    def inner_steps(self, phase: Phase) -> int:
+        """How often a product's inner loop runs: over the source's units, or vectors of them."""
+        return self.vectors(phase.dim) if phase.transposed else self.units(phase.dim)
+
     def phase_rows(self, phase: Phase) -> int:
-        """Rows of the packed right operand."""
+        """Rows of the packed right operand: of a matrix's numbers, the inner dimension of the products."""
         if phase.transposed:
-            return self.vectors(phase.dim) * self.lanes * len(phase.entries)
-        return self.units(phase.dim)
+            count = self.vectors(phase.dim) * self.lanes * len(phase.entries)
+        else:
+            count = self.units(phase.dim)
+        return -(-count // DEPTH) * DEPTH if self.bfloat16 else count
+
+    def phase_width(self, phase: Phase, units: int) -> int:
+        """Vectors in a row of the packed right operand; in bfloat16 a vector has two numbers of each unit."""
+        return (1 if phase.transposed else len(phase.entries)) * units
 
     def phase_bytes(self, phase: Phase, units: int) -> int:
-        width = 1 if phase.transposed else len(phase.entries)
-        return self.phase_rows(phase) * width * units * self.vector_bytes
+        rows = self.phase_rows(phase) // (2 if self.bfloat16 else 1)
+        return rows * self.phase_width(phase, units) * self.vector_bytes
 
     def slices(self, chunk: Chunk, units: int) -> list[tuple[int, int, int]]:
         """A chunk's panel cut so that a slice stays in the first cache: (phase, first and last of its inner rows, or of
-        its vectors where it is transposed). Empty where the whole panel stays there."""
+        its vectors where it is transposed, or of the tiles that are deep in it). Empty where the whole panel stays there."""
         if self.chunk_bytes(chunk, units) <= SLICE_BYTES:
             return []
         found = []
         for n, phase in enumerate(chunk.phases):
-            count = self.vectors(phase.dim) if phase.transposed else self.units(phase.dim)
+            count = self.phase_rows(phase) // DEPTH if self.bfloat16 else self.inner_steps(phase)
             pieces = min(count, -(-self.phase_bytes(phase, units) // SLICE_BYTES))
-            step = 1 if phase.transposed else SLICE_STEP
+            step = 1 if phase.transposed or self.bfloat16 else SLICE_STEP
             cuts = [count * k // pieces // step * step for k in range(pieces)] + [count]
             found += [(n, a, b) for a, b in pairwise(cuts) if a < b]
         return found
@@ -235,6 +260,27 @@ class Layout:
             offsets.append(total)
             total += self.group_bytes(g)
         return [*offsets, total]
+
+    # left operands in bfloat16: strip of rows, operand, depth, row, 32 numbers -----------------------------------
+
+    def operands(self, geometry: Geometry) -> dict[tuple[Place, ...], tuple[int, Phase]]:
+        """The left operands of a group: (bytes of a strip before it, a phase that reads it)."""
+        found: dict[tuple[Place, ...], tuple[int, Phase]] = {}
+        start = 0
+        for phase in (p for c in geometry.chunks for p in c.phases):
+            if phase.operand not in found:
+                found[phase.operand] = start, phase
+                start += self.phase_rows(phase) * 2 * STRIP
+        return found
+
+    def operands_bytes(self, geometry: Geometry) -> int:
+        """Bytes of a strip of all of a group's left operands."""
+        return sum(self.phase_rows(phase) * 2 * STRIP for _, phase in self.operands(geometry).values())
+
+    def most_operands_bytes(self, rows: int, block: int) -> int:
+        """Bytes of the left operands of the group that needs most, for so many rows in steps, and in blocks of steps."""
+        strips = {when: -(-n // STRIP) for when, n in (("step", rows), ("ahead", rows * block), ("after", rows * block))}
+        return max(strips[g.group.when] * self.operands_bytes(g) for g in self.geometries)
 
     # workspace -------------------------------------------------------------------------------------------------
 
@@ -350,6 +396,7 @@ class Layout:
         names += [f"param:{p.name}" for p in self.cell.parameters]
         names += [*self.kept_buffers, *self.buffers]
         names += ["block_offset", "block_tables"] if self.block_arrays else []
+        names += ["operands"] if self.bfloat16 else []
         if self.mode == "backward":
             names += [f"gradient:{n}" for n, _ in self.gradient_names]
             names += [f"dmatrix:{p.name}" for p in self.cell.parameters if p.in_dim]
@@ -379,6 +426,3 @@ def buffer_name(place: Place) -> str:
     if place.kind == PANEL:
         return f"{prefix}panel:{place.name}"
     return f"{prefix}rows:{place.slot}" if place.kind == ROWS else f"{prefix}{place.kind}"
-
-
-__all__ = ["BLOCK_ROWS", "PANEL", "Chunk", "Geometry", "Layout", "Panels", "Phase", "buffer_name", "is_user", "table_name"]

@@ -7,15 +7,19 @@ through memory. The result is added where the parameter's own layout wants it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
 
 from ...plan.places import Place
+from . import bfloat16
 from .emit import I64, POINTER, Function, Module
-from .layout import BLOCK_ROWS, Layout, Panels, buffer_name, is_user, table_name
+from .layout import BLOCK_ROWS, DEPTH, STRIP, Layout, Panels, buffer_name, is_user, table_name
 from .products import emit_pack
-from .step import Clock, StepEmitter, emit_block_frame, emit_clear, emit_frame, emit_padding, row_address
+from .step import Clock, StepEmitter, emit_block_frame, emit_clear, emit_frame, emit_padding, row_address, set_up
+
+Each = Callable[[Callable[[Panels, Any, Any], None]], None]
 
 
 def outer_panels(layout: Layout, dim: str) -> tuple[Panels, ...]:
@@ -36,7 +40,9 @@ def _tile_rows(layout: Layout, units: int) -> list[tuple[int, int]]:
 
 
 class OuterEmitter:
-    """Writes outer(args, first step, last step, first tape row, rows) for one source."""
+    """Writes outer(args, first step, last step, first tape row, rows) for one source.
+
+    Sources are gathered into panels of lines: a row of a panel is a line of each of its vectors."""
 
     def __init__(self, m: Module, layout: Layout):
         self.m, self.layout = m, layout
@@ -84,7 +90,8 @@ class OuterEmitter:
         panels = outer_panels(layout, in_dim)
         packed = f.pointer_field(args, layout.fields["packed_rows"])
         offset, rows = f.arg["offset"], f.arg["rows"]
-        starts = [f.at(packed, f.mul(rows, p.first * vb)) for p in panels]
+        lines = self._lines(f, rows)
+        starts = [f.at(packed, f.mul(lines, p.first * vb)) for p in panels]
 
         def keep(row: Any, address: Any) -> None:
             """One source row into the panels."""
@@ -92,10 +99,10 @@ class OuterEmitter:
 
                 def panel(k: Any, start=start, p=p) -> None:
                     v = f.add(f.mul(k, p.units), p.first)
-                    to = f.at(start, f.mul(f.b.mul(f.i(k), rows), p.units * vb), f.mul(row, p.units * vb))
+                    to = f.at(start, f.mul(f.b.mul(f.i(k), lines), p.units * vb), f.mul(self._line(f, row), p.units * vb))
                     for j in range(p.units):
                         mask = f.tail(p.tail) if p.tail and j == p.units - 1 else None
-                        f.store(f.load(f.at(address, f.mul(v, vb), j * vb), mask), f.at(to, j * vb))
+                        self._keep(f, f.load(f.at(address, f.mul(v, vb), j * vb), mask), f.at(to, j * vb), row)
 
                 if p.count == 1:
                     panel(0)
@@ -120,33 +127,77 @@ class OuterEmitter:
             base = f.pointer_field(args, layout.fields[buffer_name(source)])
             width = layout.units(in_dim) * es
             f.loop(rows, lambda r: keep(r, f.at(base, f.mul(f.b.add(r, offset), width))))
+        self._fill(f, rows, lines, list(zip(starts, panels, strict=True)))
 
         total = f.field(args, layout.fields["total"])
 
         def block(r0: Any) -> None:
             left = f.b.sub(rows, r0)
             count = f.b.select(f.b.icmp_signed("<", left, I64(BLOCK_ROWS)), left, I64(BLOCK_ROWS))
-            for start, p in zip(starts, panels, strict=True):
+            line = self._line(f, r0)
 
-                def panel(k: Any, start=start, p=p) -> None:
-                    right = f.at(start, f.mul(f.b.mul(f.i(k), rows), p.units * vb), f.mul(r0, p.units * vb))
-                    column = f.mul(f.add(f.mul(k, p.units), p.first), vb)
-                    for o in outers:
-                        self._part(f, args, o, p, right, column, f.b.add(offset, r0), count, total)
+            def each(body: Callable[[Panels, Any, Any], None]) -> None:
+                """Call body(panels, right operand, first byte of its columns) for all panels."""
+                for start, p in zip(starts, panels, strict=True):
 
-                if p.count == 1:
-                    panel(0)
-                else:
-                    f.loop(p.count, panel)
+                    def panel(k: Any, start=start, p=p) -> None:
+                        right = f.at(start, f.mul(f.b.mul(f.i(k), lines), p.units * vb), f.mul(line, p.units * vb))
+                        body(p, right, f.mul(f.add(f.mul(k, p.units), p.first), vb))
+
+                    if p.count == 1:
+                        panel(0)
+                    else:
+                        f.loop(p.count, panel)
+
+            self._block(f, outers, each, f.b.add(offset, r0), count, total)
 
         f.loop(rows, block, step=BLOCK_ROWS)
         return f.end()
 
+    def _lines(self, f: Function, rows: Any) -> Any:
+        """The lines that so many rows take."""
+        return rows
+
+    def _line(self, f: Function, row: Any) -> Any:
+        return row
+
+    def _keep(self, f: Function, value: Any, place: Any, row: Any) -> None:
+        """Put a vector of a row into its line."""
+        f.store(value, place)
+
+    def _fill(self, f: Function, rows: Any, lines: Any, panels: list[tuple[Any, Panels]]) -> None:
+        """Zeros where rows do not fill the lines."""
+
+    def _block(self, f: Function, outers: list, each: Each, row: Any, count: Any, total: Any) -> None:
+        """The products of `count` rows from `row` on the tape."""
+        args = f.arg["args"]
+
+        def panel(p: Panels, right: Any, column: Any) -> None:
+            for o in outers:
+                self._part(f, args, o, p, right, column, row, count, total)
+
+        each(panel)
+
     def _part(self, f: Function, args: Any, o, p: Panels, right: Any, column: Any, row: Any, count: Any, total: Any) -> None:
         """All lanes of one part of a matrix against one panel."""
         layout = self.layout
+        es, slots = layout.itemsize, layout.slots(o.cotangent)
+        _, height, columns = layout.part_row(o.matrix)
+
+        def vector(left: Any, rows: Any, first: Any) -> None:
+            out = f.at(rows, column)
+            for lane, n in _tile_rows(layout, p.units):
+                function = self.tile(p.units, p.tail, n, slots)
+                valid = f.b.sub(I64(height - lane), first)
+                f.call(function, f.at(left, lane * es), right, count, f.at(out, lane * columns * es), columns * es, valid)
+
+        self._vectors(f, args, o, row, total, vector)
+
+    def _vectors(self, f: Function, args: Any, o, row: Any, total: Any, body: Callable[[Any, Any, Any], None]) -> None:
+        """Call body(cotangents, the matrix's rows, their first unit) for this member's vectors of units of one part."""
+        layout = self.layout
         vb, es, lanes = layout.vector_bytes, layout.itemsize, layout.lanes
-        start, height, columns = layout.part_row(o.matrix)
+        start, _, columns = layout.part_row(o.matrix)
         dim, slots = o.cotangent.name, layout.slots(o.cotangent)
         base = f.pointer_field(args, layout.fields[f"kept_panel:{dim}"])
         matrix = f.pointer_field(args, layout.fields[f"dmatrix:{o.matrix[0]}"])
@@ -154,14 +205,65 @@ class OuterEmitter:
         def vector(v: Any) -> None:
             left = f.at(base, f.mul(f.b.add(f.b.mul(v, total), row), slots * vb), o.cotangent.slot * vb)
             first = f.mul(v, lanes)
-            out = f.at(matrix, f.mul(f.add(first, start), columns * es), column)
-            for lane, n in _tile_rows(layout, p.units):
-                function = self.tile(p.units, p.tail, n, slots)
-                valid = f.b.sub(I64(height - lane), first)
-                f.call(function, f.at(left, lane * es), right, count, f.at(out, lane * columns * es), columns * es, valid)
+            body(left, f.at(matrix, f.mul(f.add(first, start), columns * es)), first)
 
         member, members = (f.field(args, layout.fields[n]) for n in ("member", "members"))
         f.loop(layout.vectors(dim), vector, start=member, step=members)
+
+
+class PairedOuterEmitter(OuterEmitter):
+    """The same with operands rounded to bfloat16: a line has the pairs of two rows, and cotangents are made pairs of once
+    for all panels."""
+
+    def __init__(self, m: Module, layout: Layout):
+        super().__init__(m, layout)
+        self.columns = bfloat16.emit_columns(m, layout)
+        self.paired: dict[tuple[int, int], ir.Function] = {}
+
+    def _lines(self, f: Function, rows: Any) -> Any:
+        return f.mul(bfloat16.depths(f, rows), DEPTH // 2)
+
+    def _line(self, f: Function, row: Any) -> Any:
+        return f.b.lshr(row, I64(1))
+
+    def _keep(self, f: Function, value: Any, place: Any, row: Any) -> None:
+        bfloat16.store_row_of_pair(f, value, place, row)
+
+    def _fill(self, f: Function, rows: Any, lines: Any, panels: list[tuple[Any, Panels]]) -> None:
+        vb = self.layout.vector_bytes
+
+        def line(i: Any) -> None:
+            for start, p in panels:
+
+                def panel(k: Any, start=start, p=p) -> None:
+                    place = f.at(start, f.mul(f.b.add(f.b.mul(k, lines), i), p.units * vb))
+                    for j in range(p.units):
+                        bfloat16.zero_line(f, f.at(place, j * vb))
+
+                f.loop(p.count, panel)
+
+        f.loop(lines, line, start=f.b.lshr(f.b.add(rows, I64(1)), I64(1)))
+
+    def _block(self, f: Function, outers: list, each: Each, row: Any, count: Any, total: Any) -> None:
+        layout, args = self.layout, f.arg["args"]
+        depths = bfloat16.depths(f, count)
+        packed = f.slot(self.m.vector, STRIP * -(-BLOCK_ROWS // DEPTH), align=64)
+        for o in outers:
+            _, height, columns = layout.part_row(o.matrix)
+
+            def vector(left: Any, out: Any, first: Any, o=o, height=height, line=columns * layout.itemsize) -> None:
+                valid = f.b.sub(I64(height), first)
+                f.call(self.columns, left, layout.slots(o.cotangent) * layout.vector_bytes, count, packed)
+
+                def panel(p: Panels, right: Any, column: Any) -> None:
+                    key = (p.units, p.tail)
+                    if key not in self.paired:
+                        self.paired[key] = bfloat16.emit_outer_tile(self.m, layout, *key)
+                    f.call(self.paired[key], packed, right, depths, f.at(out, column), line, valid)
+
+                each(panel)
+
+            self._vectors(f, args, o, row, total, vector)
 
 
 def emit_backward(m: Module, layout: Layout) -> None:
@@ -170,12 +272,12 @@ def emit_backward(m: Module, layout: Layout) -> None:
     frame_function = emit_frame(m, layout)
     block_frame = emit_block_frame(m, layout) if layout.block_arrays else None
     step = StepEmitter(m, layout)
-    emitter = OuterEmitter(m, layout)
+    emitter = (PairedOuterEmitter if layout.bfloat16 else OuterEmitter)(m, layout)
     clear = emit_clear(m)
     pad = emit_padding(m, layout, clear, "dx") if "dx" in layout.user_arrays else None
     outers = [emitter.emit(f"outer{k}", *found) for k, found in enumerate(layout.outer_sources)]
     f = m.function("run", [("args", POINTER)], internal=False)
-    args, b, restore = f.arg["args"], f.b, f.flush_subnormals()
+    args, b, restore = f.arg["args"], f.b, set_up(f, layout)
     frame, scratch = f.slot(I64, len(layout.frame), align=64), step.scratch(f)
     packed = f.pointer_field(args, layout.fields["packed"])
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from llvmlite import ir
 
+from . import bfloat16
 from .emit import I64, POINTER, Function, Module, transpose
 from .layout import SLICE_STEP, Chunk, Geometry, Layout, Panels, Phase, buffer_name, is_user, table_name
 
@@ -55,8 +56,7 @@ def emit_tile(
         f.when(f.b.icmp_signed("==", f.arg["begin"], I64(0)), go_on)
     packed = f.arg["packed"]
     for phase in phases:
-        count = layout.vectors(phase.dim) if phase.transposed else layout.units(phase.dim)
-        span = (f.arg["start"], f.arg["stop"]) if sliced else (0, count)
+        span = (f.arg["start"], f.arg["stop"]) if sliced else (0, layout.inner_steps(phase))
         (_panel_phase if phase.transposed else _row_phase)(f, layout, phase, u, sums, packed, span)
         packed = f.at(packed, layout.phase_bytes(phase, u))
     for s, place in places:
@@ -129,13 +129,14 @@ def _panel_phase(f: Function, layout: Layout, phase: Phase, u: int, sums, packed
     f.loop(span[1], vector, start=span[0])
 
 
-def _signature(geometry: Geometry, panels: Panels) -> tuple:
+def _signature(layout: Layout, geometry: Geometry, panels: Panels) -> tuple:
     """What the machine code of a group's tiles depends on: groups that agree in it share them."""
     shape = tuple(
         (c.first, c.count, *((p.place, p.dim, p.transposed, *((k, s) for k, _, s in p.entries)) for p in c.phases))
         for c in geometry.chunks
     )
-    return geometry.tile_rows, panels.units, len(geometry.group.accumulators), shape
+    operands = tuple(layout.operands(geometry)) if layout.bfloat16 else ()
+    return geometry.tile_rows, panels.units, len(geometry.group.accumulators), shape, operands
 
 
 Tiles = dict[int, list[list[ir.Function]]]
@@ -145,7 +146,8 @@ def emit_products(
     m: Module, layout: Layout, geometry: Geometry, panels: Panels, name: str, made: dict[tuple, Tiles]
 ) -> Tiles:
     """The tiles of a group by their number of rows: for each chunk one, or one a phase where its panel is sliced."""
-    signature = _signature(geometry, panels)
+    emit = bfloat16.emit_tile if layout.bfloat16 else emit_tile
+    signature = _signature(layout, geometry, panels)
     if signature not in made:
         made[signature] = {}
         for rows in geometry.tile_rows:
@@ -155,7 +157,7 @@ def emit_products(
                 parts = [(p,) for p in chunk.phases] if sliced else [chunk.phases]
                 found.append(
                     [
-                        emit_tile(m, layout, geometry, chunk, part, panels, rows, f"{name}_{k}_{rows}_{n}")
+                        emit(m, layout, geometry, chunk, part, panels, rows, f"{name}_{k}_{rows}_{n}")
                         for n, part in enumerate(parts)
                     ]
                 )
@@ -218,8 +220,9 @@ def emit_copy(m: Module, layout: Layout, units: int, tail: int) -> ir.Function:
 
 def emit_pack(m: Module, layout: Layout) -> ir.Function:
     """pack(args): a thread's share of the packed weights of a schedule, from the parameters as the user holds them."""
-    transposing = emit_transpose(m, layout)
+    transposes: dict[int, ir.Function] = {}
     copies: dict[tuple[int, int], ir.Function] = {}
+    transposing = None if layout.bfloat16 else emit_transpose(m, layout)
     f = m.function("pack", [("args", POINTER)], internal=False)
     args, vb = f.arg["args"], layout.vector_bytes
     packed = f.pointer_field(args, layout.fields["packed"])
@@ -234,18 +237,20 @@ def emit_pack(m: Module, layout: Layout) -> ir.Function:
         width = len(phase.entries) * panels.units
         for e, (_, product, _) in enumerate(phase.entries):
             base, start, _, columns = part(product)
+            if columns not in transposes:
+                transposes[columns] = transposing or bfloat16.emit_transpose(m, layout, columns)
             for j in range(panels.units):
                 rows = panels.tail if panels.tail and j == panels.units - 1 else layout.lanes
                 first = f.add(f.mul(f.add(v, j), layout.lanes), start)
                 source = f.at(base, f.mul(first, columns * layout.itemsize))
                 to = f.at(place, (e * panels.units + j) * vb)
-                f.call(transposing, source, columns * layout.itemsize, rows, columns, to, width * vb)
+                f.call(transposes[columns], source, columns * layout.itemsize, rows, columns, to, width * vb)
 
     def copy_phase(phase, panels, place, v) -> None:
         key = (panels.units, panels.tail)
         if key not in copies:
-            copies[key] = emit_copy(m, layout, *key)
-        copying = copies[key]
+            copies[key] = (bfloat16.emit_copy if layout.bfloat16 else emit_copy)(m, layout, *key)
+        copying, bytes_each = copies[key], layout.lanes * panels.units * vb // (2 if layout.bfloat16 else 1)
 
         def vector(w: Any) -> None:
             for e, (_, product, _) in enumerate(phase.entries):
@@ -253,10 +258,12 @@ def emit_pack(m: Module, layout: Layout) -> ir.Function:
                 line = f.mul(f.add(f.mul(w, layout.lanes), start), columns * layout.itemsize)
                 source = f.at(base, line, f.mul(v, vb))
                 left = f.b.sub(I64(rows), f.mul(w, layout.lanes))
-                to = f.at(place, f.mul(f.add(f.mul(w, len(phase.entries)), e), layout.lanes * panels.units * vb))
+                to = f.at(place, f.mul(f.add(f.mul(w, len(phase.entries)), e), bytes_each))
                 f.call(copying, source, columns * layout.itemsize, left, to)
 
         f.loop(layout.vectors(phase.dim), vector)
+        if layout.bfloat16:
+            bfloat16.emit_filling(f, phase, layout, place, panels.units)
 
     for geometry, group_offset in zip(layout.geometries, layout.packed_offsets, strict=False):
         offset = group_offset

@@ -19,7 +19,7 @@ from . import team
 from .compile import Kernel, build_kernel
 from .layout import BLOCK_ROWS, Layout
 from .memory import ALIGNMENT, POOL
-from .target import Target, host
+from .target import Target, bfloat16_products, host
 
 _CHUNK_BYTES = 1 << 20  # what backward keeps in the cache between its steps and the weights' gradients
 MOST_THREADS = 256
@@ -40,8 +40,9 @@ def _kernel(
     record: tuple[str, ...],
     input_gradient: bool,
     target: Target,
+    bfloat16: str,
 ) -> Kernel:
-    return build_kernel(plan(cell, record, input_gradient), dict(sizes), dtype, mode, target)
+    return build_kernel(plan(cell, record, input_gradient), dict(sizes), dtype, mode, target, bfloat16)
 
 
 def kernel(
@@ -52,11 +53,16 @@ def kernel(
     record: tuple[str, ...] = (),
     input_gradient: bool = True,
     lanes: int | None = None,
+    compute_dtype: str | None = None,
 ) -> Kernel:
-    """The kernel of a cell for a mode ("infer", "save", "backward"), built on first use."""
+    """The kernel of a cell for a mode ("infer", "save", "backward"), built on first use.
+
+    compute_dtype: "bfloat16" rounds the operands of products to it, in a kernel of float32; else products are of `dtype`.
+    Raises GatewiseError where the processor has no such products."""
     key = tuple((d, int(sizes[d])) for d in cell.dims)
+    narrow = bfloat16_products(lanes) if compute_dtype == "bfloat16" else ""
     with _building:
-        return _kernel(cell, key, dtype, mode, record, input_gradient, host(lanes))
+        return _kernel(cell, key, dtype, mode, record, input_gradient, host(lanes), narrow)
 
 
 @dataclass(frozen=True)
@@ -152,6 +158,8 @@ class Blueprint:
             self._own_work(g, "tables", 8 * len(layout.user_arrays) * n)
             if layout.block_arrays:
                 self._own_work(g, "block_tables", 8 * len(layout.block_arrays) * n * block)
+            if layout.bfloat16:
+                self._own_work(g, "operands", layout.most_operands_bytes(n, block))
             for name, per_row in layout.buffers.items():
                 self._work(g, name, per_row * n * (block if name.startswith("block_") else 1))
             for name, per_row in layout.kept_buffers.items():
@@ -226,7 +234,7 @@ class Blueprint:
         for g, n in enumerate(map(len, rows.index)):
             block = block_steps(n)
             self._put(g, "chunk", "", -(-max(1, budget // (kept_row * n)) // block) * block)
-            self._own_work(g, "packed_rows", widest * n * block)
+            self._own_work(g, "packed_rows", widest * n * block)  # in bfloat16 half is needed, and up to 31 rows more
             place = self.sums + g * self.sum_bytes
             for name, dim in layout.gradient_names:
                 self._put(g, f"gradient:{name}", "work", place)
@@ -372,12 +380,13 @@ def forward(
     lanes: int | None = None,
     given: Sequence[np.ndarray] = (),
     division: tuple[int, int] | None = None,
+    compute_dtype: str | None = None,
 ) -> Result:
     """All steps of a layer. Arrays are C-contiguous and of one dtype; shapes as in interpret.forward.
 
-    division: what `split` else decides."""
+    division: what `split` else decides. compute_dtype: as in `kernel`."""
     dtype = x.dtype.name
-    k = kernel(cell, sizes, dtype, "save" if save else "infer", record, True, lanes)
+    k = kernel(cell, sizes, dtype, "save" if save else "infer", record, True, lanes, compute_dtype)
     layout = k.layout
     steps, batch = x.shape[:2]
     threads = threads or worth(layout, steps, batch)
@@ -449,17 +458,19 @@ def backward(
     input_gradient: bool = True,
     lanes: int | None = None,
     given: Sequence[np.ndarray] = (),
+    compute_dtype: str | None = None,
 ) -> Gradients:
     """Backpropagation through time. It works in the memory that forward kept; a second time it runs forward again."""
     if saved.used:
         again = forward(
-            cell, params, x, initial, sizes, saved.lengths, reverse, True, (), None, lanes, given, saved.division
+            *(cell, params, x, initial, sizes, saved.lengths, reverse, True, (), None, lanes, given, saved.division),
+            compute_dtype=compute_dtype,
         )
         assert again.saved is not None
         saved = again.saved
     saved.trailer[2] = 1
     dtype = x.dtype.name
-    k = kernel(cell, sizes, dtype, "backward", (), input_gradient, lanes)
+    k = kernel(cell, sizes, dtype, "backward", (), input_gradient, lanes, compute_dtype)
     layout = k.layout
     steps, batch = x.shape[:2]
     groups, members = _possible(saved.division)

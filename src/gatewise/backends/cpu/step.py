@@ -15,9 +15,11 @@ from llvmlite import ir
 from ...ir.cell import INPUT
 from ...ir.graph import SCALAR as ONE
 from ...plan.places import GRADIENT, PANEL, PARTIAL, ROWS, SCALAR, Place
+from . import bfloat16
 from .emit import I64, POINTER, Function, Module
-from .layout import SLICE_ROWS, Geometry, Layout, Panels, buffer_name, is_user, table_name
+from .layout import SLICE_ROWS, STRIP, Geometry, Layout, Panels, buffer_name, is_user, table_name
 from .products import Tiles, emit_pack, emit_products
+from .target import TILES
 from .team import emit_barrier
 from .vectormath import EMIT
 
@@ -211,6 +213,7 @@ class StepEmitter:
         self.m, self.layout = m, layout
         self.barrier = emit_barrier(m, layout.fields) if layout.splits_units else None
         self.functions = []  # of all panels, with where their weights begin and how many panels of the group come before
+        self.operands = bfloat16.Operands(m, layout) if layout.bfloat16 else None
         made: dict[tuple, Tiles] = {}
         for k, geometry in enumerate(layout.geometries):
             offset, before = layout.packed_offsets[k], 0
@@ -249,12 +252,29 @@ class StepEmitter:
                 packed = f.at(chunk_weights, offsets[phase])
                 span = (start, stop, int(n == 0)) if stop else ()
 
-                def tile(row: Any, count: int, k=k, phase=phase, packed=packed, span=span) -> None:
+                def tile(row: Any, size: int, count: Any, k=k, phase=phase, packed=packed, span=span) -> None:
                     here = f.at(scratch, f.mul(row, width))
-                    f.call(product[count][k][phase], frame, f.add(first, row), packed, here, *span)
+                    f.call(product[size][k][phase], frame, f.add(first, row), packed, here, *span)
 
-                deal(f, rows, geometry.tile_rows, tile)
+                self.deal(f, rows, geometry.tile_rows, tile)
             chunk_weights = f.at(chunk_weights, offsets[-1])
+
+    def deal(self, f: Function, rows: Any, sizes: Sequence[int], body: Callable[[Any, int, Any], None]) -> None:
+        """Call body(first, size, rows) for tiles of these sizes, as many as there are rows for, largest first. An AMX tile
+        may have fewer rows than its size."""
+        b, first = f.b, f.i(0)
+        if self.layout.bfloat16 == TILES:
+
+            def strip(first: Any) -> None:
+                left = b.sub(f.i(rows), first)
+                body(first, STRIP, b.select(b.icmp_signed("<", left, I64(STRIP)), left, I64(STRIP)))
+
+            f.loop(rows, strip, step=STRIP)
+            return
+        for size in sizes:
+            tiles = b.sdiv(b.sub(f.i(rows), first), f.i(size))
+            f.loop(tiles, lambda i, size=size, first=first: body(f.add(first, f.mul(i, size)), size, size))
+            first = b.add(first, f.mul(tiles, size))
 
     def rows(self, f: Function, s: Any) -> Any:
         """The rows of a step."""
@@ -279,6 +299,8 @@ class StepEmitter:
             if geometry.group.when != when:
                 continue
             size = layout.panel_bytes(geometry, panels.units)
+            if self.operands is not None and panels is geometry.panels[0]:
+                self.operands.convert(f, frame, geometry, rows)
 
             def panel(
                 p: Any, geometry=geometry, panels=panels, product=product, epilogue=epilogue, size=size, offset=offset
@@ -299,14 +321,14 @@ class StepEmitter:
                     f.loop(rows, some, step=SLICE_ROWS)
                     return
 
-                def tile(row: Any, count: int) -> None:
+                def tile(row: Any, size: int, count: Any) -> None:
                     chunk_weights = weights
-                    for chunk, (function,) in zip(geometry.chunks, product[count], strict=True):
+                    for chunk, (function,) in zip(geometry.chunks, product[size], strict=True):
                         f.call(function, frame, row, chunk_weights, scratch)
                         chunk_weights = f.at(chunk_weights, layout.chunk_bytes(chunk, panels.units))
                     f.call(epilogue, frame, row, count, vector, scratch)
 
-                deal(f, rows, geometry.tile_rows, tile)
+                self.deal(f, rows, geometry.tile_rows, tile)
 
             if panels.count == 1:
                 owner = f.b.srem(I64(before), members)
@@ -320,15 +342,6 @@ class StepEmitter:
         """Until the other members of the rows' threads are here too: what one wrote others may read from now on."""
         if self.barrier is not None:
             f.call(self.barrier, f.arg["args"])
-
-
-def deal(f: Function, rows: Any, sizes: Sequence[int], body: Callable[[Any, int], None]) -> None:
-    """Call body(first, size) for tiles of these sizes, as many as there are rows for, largest first."""
-    b, first = f.b, f.i(0)
-    for size in sizes:
-        tiles = b.sdiv(b.sub(f.i(rows), first), f.i(size))
-        f.loop(tiles, lambda i, size=size, first=first: body(f.add(first, f.mul(i, size)), size))
-        first = b.add(first, f.mul(tiles, size))
 
 
 class Clock:
@@ -483,6 +496,20 @@ def emit_padding(m: Module, layout: Layout, clear: ir.Function, name: str) -> Ca
     return pad
 
 
+def set_up(f: Function, layout: Layout) -> Callable[[], None]:
+    """Set the processor up for a kernel. Returns what puts it back."""
+    restore = f.flush_subnormals()
+    if layout.bfloat16 != TILES:
+        return restore
+    bfloat16.begin_tiles(f)
+
+    def end() -> None:
+        bfloat16.end_tiles(f)
+        restore()
+
+    return end
+
+
 def emit_forward(m: Module, layout: Layout) -> None:
     """run(args): all steps of one thread's rows; what depends on inputs alone goes a block of steps ahead."""
     emit_pack(m, layout)
@@ -491,7 +518,7 @@ def emit_forward(m: Module, layout: Layout) -> None:
     step = StepEmitter(m, layout)
     pad = emit_padding(m, layout, emit_clear(m), f"new:{layout.cell.states[0].name}")
     f = m.function("run", [("args", POINTER)], internal=False)
-    args, b, restore = f.arg["args"], f.b, f.flush_subnormals()
+    args, b, restore = f.arg["args"], f.b, set_up(f, layout)
     frame, scratch = f.slot(I64, len(layout.frame), align=64), step.scratch(f)
     packed = f.pointer_field(args, layout.fields["packed"])
     steps = f.field(args, layout.fields["steps"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from dataclasses import dataclass
 from functools import cache
 
@@ -14,6 +16,8 @@ _X86_LEVELS = {  # features that a width needs, beyond the 64-bit baseline
     8: ("avx2", "fma"),
     4: (),
 }
+TILES, PAIRS = "tiles", "pairs"  # how a processor multiplies bfloat16: AMX tiles, or AVX-512 dot products of pairs
+_PERMIT, _TILE_DATA = (158, 0x1023), 18  # Linux: arch_prctl(ARCH_REQ_XCOMP_PERM, the state of the tiles)
 
 
 @dataclass(frozen=True)
@@ -69,3 +73,25 @@ def host(lanes: int | None = None) -> Target:
     flat = ",".join(("+" if on else "-") + f for f, on in sorted(features.items()))
     fma = arm or features.get("fma", False)
     return Target(triple, llvm.get_host_cpu_name(), flat, lanes, 32 if arm or lanes == 16 else 16, fma)
+
+
+def bfloat16_products(lanes: int | None = None) -> str:
+    """How products of bfloat16 operands are summed in float32 here, `TILES` or `PAIRS`.
+
+    Raises GatewiseError where the processor cannot, or not with vectors of the given width."""
+    here = host(lanes)
+    if here.lanes == 16 and "+avx512bf16" in here.features:
+        return TILES if all(f in here.features for f in ("+amx-tile", "+amx-bf16")) and _tiles_permitted() else PAIRS
+    raise GatewiseError(
+        "compute_dtype='bfloat16' needs a processor with AVX512-BF16 (Intel from Cooper Lake, AMD from Zen 4 on), "
+        "which this one lacks; use compute_dtype='float32'"
+    )
+
+
+@cache
+def _tiles_permitted() -> bool:
+    """Ask the system, once a process and for all its threads, to keep the tiles' registers."""
+    if not sys.platform.startswith("linux"):
+        return False
+    number, request = _PERMIT
+    return ctypes.CDLL(None).syscall(*map(ctypes.c_long, (number, request, _TILE_DATA))) == 0

@@ -1,0 +1,13 @@
+"""The ways in which this processor multiplies bfloat16: where it has AMX both are tested, tiles and dot products."""
+
+import pytest
+
+from gatewise.backends.cpu import runner, target
+
+
+@pytest.fixture(params=[target.TILES, target.PAIRS])
+def way(request, bfloat16_here, monkeypatch):
+    if request.param == target.TILES != bfloat16_here:
+        pytest.skip("this processor has no tiles")
+    monkeypatch.setattr(runner, "bfloat16_products", lambda lanes=None: request.param)
+    return request.param
