@@ -75,9 +75,13 @@ def main() -> None:
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
-    said = f"{torch.get_num_threads()} threads, {options.dtype}, products of {options.compute_dtype}; medians of {options.rounds} rounds"
+    said = (
+        f"{torch.get_num_threads()} threads, {options.dtype}, products of {options.compute_dtype}; "
+        f"medians of {options.rounds} rounds"
+    )
     report = Report(options, ["torch"], COLUMNS, said, threads=torch.get_num_threads(), dtype=options.dtype)
-    stack = {"num_layers": options.layers, "bidirectional": options.bidirectional, "dtype": getattr(torch, options.dtype)}
+    stack: dict[str, Any] = {"num_layers": options.layers, "bidirectional": options.bidirectional}
+    stack["dtype"] = getattr(torch, options.dtype)
     for name in options.cells.split(","):
         for shape in options.shapes:
             even = torch.Generator().manual_seed(0)
