@@ -100,15 +100,16 @@ def test_a_mistake_is_one_line_and_an_exit_code(reviews, tmp_path, capsys, argum
 
 
 def test_mistakes_about_a_sequence_name_its_line(reviews, tmp_path, capsys):
-    reviews.write_text('text,label\ngood,a\n"...",b\n')
-    arguments = ["train", "classify", str(reviews), "--text", "text", "--label", "label", "-o", str(tmp_path / "m"), *SMALL]
-    assert run(arguments) == 0
     model = str(tmp_path / "m")
-    reviews.write_text("text,label\ngood,c\n")
-    assert run(["evaluate", model, str(reviews)]) == 1
-    assert "labels that were not there in fit: c" in capsys.readouterr().err
-    spaces = tmp_path / "s.jsonl"
-    spaces.write_text('{"text": "good"}\n{"text": "\u200b"}\n')
-    assert run(["predict", model, str(spaces)]) in (0, 1)
+    assert run(["train", "classify", str(reviews), "--text", "text", "--label", "label", "-o", model, *SMALL]) == 0
+    later = tmp_path / "later.csv"
+    later.write_text("text,label\ngood,like\ngood,awful\n")
+    capsys.readouterr()
+    assert run(["evaluate", model, str(later)]) == 1
+    assert f"{later}, line 3, column 'label' has a label that was not there in fit: awful" in capsys.readouterr().err
+    later.write_text("text,label\ngood,\n\u2003,\n")
+    assert run(["predict", model, str(later)]) == 1
+    assert f"{later}, line 3, column 'text' is empty: leave the row out" in capsys.readouterr().err
+    assert run(["predict", model, "good " * 100]) == 0  # longer than any file name
     assert run(["generate", model]) == 1
     assert "holds a SequenceClassifier; a LanguageModel is needed here" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """Stamps, the step between them, and series from columns: what is read, reported and refused."""
 
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -51,6 +52,7 @@ def test_stamps_that_cannot_be_read_are_named():
         ("2024-01-31T05:00", Step("seconds", 3600), "2024-01-31T08:00", 24, "1 hour"),
         ("2024-01-01", Step("seconds", 86400), "2024-01-04", 7, "1 day"),
         ("2023-11-15", Step("months", 1), "2024-02-15", 12, "1 month"),
+        ("2023-11-30", Step("months", 1, at_end=True), "2024-02-29", 12, "1 month"),
         ("2024-01-01", Step("months", 3), "2024-10-01", 4, "3 months"),
         ("2024-01-03", Step("business days", 1), "2024-01-08", 5, "1 business day"),
         ("2024-01-01", Step("seconds", 900), "2024-01-01T00:45", 96, "15 minutes"),
@@ -67,6 +69,17 @@ def test_irregular_steps_are_counted():
     days = np.delete(stamps("2024-01-01")[0] + np.arange(50) * np.timedelta64(86400, "s"), [10, 11, 30])
     assert find_step([days]) == (Step("seconds", 86400), 2)
     assert find_step([np.array([0.0, 5, 10, 16])]) == (Step("rows", 5), 1)
+
+
+def test_zones_and_fractions_of_a_second():
+    zone = ZoneInfo("Europe/Berlin")
+    hours = [datetime(2024, 10, 27, tzinfo=zone).astimezone(UTC) + timedelta(hours=k) for k in range(5)]
+    local = read_stamps([h.astimezone(zone) for h in hours], "t")  # two o'clock comes twice there
+    assert find_step([local]) == (Step("seconds", 3600), 0)
+    with pytest.raises(GatewiseError, match="row 2: .* has a fraction of a second; give stamps as numbers"):
+        read_stamps([datetime(2024, 1, 1), datetime(2024, 1, 1, 0, 0, 0, 100_000)], "t")
+    assert find_step([np.arange(100) * 0.1])[1] == 0
+    assert read_stamps(["0", "1", "2"], "t").tolist() == [0, 1, 2]
 
 
 def test_the_calendar():
@@ -123,6 +136,7 @@ def test_gaps():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"y": [1, 2, "1,5", 4, 5]}, "column 'y', row 3: '1,5' is not a number"),
         ({"y": [1, 2, "x", 4, 5]}, "column 'y', row 3: 'x' is not a number"),
         ({"y": [1, 2, float("inf"), 4, 5]}, "column 'y', row 3: infinite"),
         ({"k": [1, 2, None, 4, 5]}, "column 'k', row 3: missing; only targets may miss values"),

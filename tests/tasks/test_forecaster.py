@@ -70,6 +70,15 @@ def test_nothing_after_an_origin_reaches_its_forecast(mode):
     assert np.array_equal(before.quantiles, after.quantiles) and np.array_equal(before.mean, after.mean)
 
 
+def test_values_that_are_missing_at_the_beginning_are_no_leak():
+    y2 = [None] * 30 + (WAVE[30:] * 2).tolist()
+    data = frame(y2=y2)
+    model = Forecaster(**{**SMALL, "max_steps": 10}).fit(data, time="t", target=["y", "y2"])
+    changed = {**data, "y2": [None] * 30 + [v + 50 for v in y2[30:]]}
+    before, after = (model.forecasts(model.read(d)[0], np.array([10])) for d in (data, changed))
+    assert np.array_equal(before.mean, after.mean)
+
+
 def test_a_leak_would_be_found():
     """The test above can fail: a column that is declared known ahead and holds the target is a leak, and is seen as one."""
     data = frame(p=WAVE.tolist())
@@ -120,8 +129,11 @@ def test_known_covariates_carry_news_of_the_future():
     np.testing.assert_allclose(model.predict(future=future)["mean"], [0, 5, 0, 5], atol=1.0)
     with pytest.raises(GatewiseError, match="'holiday' is known ahead: give future="):
         model.predict()
-    with pytest.raises(GatewiseError, match="future has 2 rows; 4 are needed"):
-        model.predict(future={"holiday": [0.0, 1.0]})
+    # Rows are found by their stamps, in whatever order, and among others.
+    mixed = {"t": [N + 3, N + 1, 5, N, N + 2], "holiday": ["1", 1.0, 7.0, 0.0, "0"]}
+    assert model.predict(future=mixed) == model.predict(future=future)
+    with pytest.raises(GatewiseError, match="future has no row for 222.0, the first of 2 it lacks"):
+        model.predict(future={"t": [N, N + 1], "holiday": [0.0, 1.0]})
     with pytest.raises(GatewiseError, match="future has no column 'holiday'"):
         model.predict(future={"t": [1]})
 
@@ -183,11 +195,14 @@ def test_a_constant_series_is_forecast_and_named():
     np.testing.assert_allclose(model.predict()["q0.5"], 3.0, atol=0.2)
 
 
-def test_refit_trains_up_to_each_origin():
-    model = Forecaster(**{**SMALL, "max_steps": 30}).fit(frame(), time="t", target="y")
-    found = model.backtest(windows=2, refit=True)
+def test_refit_trains_up_to_each_origin_and_on_nothing_later():
+    data = frame()
+    model = Forecaster(**{**SMALL, "max_steps": 30}).fit(data, time="t", target="y")
+    found = model.backtest(data, windows=2, refit=True)
     assert found.seen == 0 and found.windows == 2 and len(found.rows["value"]) == 8
-    assert found.figures["y"]["model"]["mae"] != model.backtest(windows=2).figures["y"]["model"]["mae"]
+    assert found.rows["mean"] != model.backtest(data, windows=2).rows["mean"]
+    changed = {**data, "y": [*data["y"][: N - 4], 100.0, -100.0, 100.0, -100.0]}
+    assert model.backtest(changed, windows=2, refit=True).rows["mean"] == found.rows["mean"]
 
 
 def test_the_naive_forecasts_and_their_figures():
@@ -281,3 +296,31 @@ def test_what_is_asked_for_must_be_there():
         model.backtest({"t": [1, 2, 3], "y": [1.0, 2.0, 3.0]})
     longer = Forecaster(**{**SMALL, "max_steps": 5}, mode="autoregressive", samples=4).fit(frame(), time="t", target="y")
     assert len(longer.predict(50)["mean"]) == 50
+
+
+def test_other_data_are_checked_as_those_of_fit():
+    y = np.exp(WAVE).tolist()
+    model = Forecaster(**{**SMALL, "max_steps": 5}, transform="log").fit({"t": HOURS, "y": y}, time="t", target="y")
+    with pytest.raises(GatewiseError, match="a target is 0 or below"):
+        model.predict(data={"t": HOURS, "y": [*y[:-1], 0.0]})
+    with pytest.raises(GatewiseError, match="the rows are 2 rows apart, those of fit were 1 row apart"):
+        model.predict(data={"t": HOURS[::2], "y": y[::2]})
+    with pytest.raises(GatewiseError, match="stamps are of another kind"):
+        model.predict(data={"t": [f"2024-01-{k + 1:02}" for k in range(9)], "y": y[:9]})
+
+
+def test_a_naive_forecast_that_does_not_fit_all_windows_is_left_out():
+    model = Forecaster(**{**SMALL, "max_steps": 5}, season=60).fit(frame(), time="t", target="y")
+    assert "last season" in model.backtest(windows=10).figures["y"]
+    assert "last season" not in model.backtest(windows=50).figures["y"]
+
+
+def test_numpy_and_pandas_columns_are_saved(tmp_path):
+    data = {"t": np.arange(2 * N) % N, "y": np.tile(WAVE, 2), "id": np.repeat([7, 8], N)}
+    model = Forecaster(**{**SMALL, "max_steps": 5}).fit(data, time="t", target="y", id="id")
+    model.save(tmp_path / "m.safetensors")
+    assert gatewise.load(tmp_path / "m.safetensors").predict() == model.predict()
+    days = {"t": np.datetime64("2024-01-01") + np.arange(N), "y": WAVE}
+    assert Forecaster(**{**SMALL, "max_steps": 5}).fit(days, time="t", target="y").step_.season == 7
+    with pytest.raises(ParameterError, match="column 'y' is named twice"):
+        model.fit(data, time="t", target="y", known="y")

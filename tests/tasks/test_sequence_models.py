@@ -8,6 +8,7 @@ import gatewise
 from gatewise import SequenceClassifier, SequenceRegressor, SequenceTagger
 from gatewise.data.sequences import pad, read_sequences
 from gatewise.errors import FileError, GatewiseError, ParameterError
+from gatewise.tasks.evaluation import evaluate
 from gatewise.tasks.network import Network
 
 SMALL = {"hidden_size": 8, "verbose": False, "learning_rate": 0.02, "max_steps": 80}
@@ -128,6 +129,8 @@ def test_dataframes_of_any_kind():
         (["x", "y"], ["a", "a"], "only one class"),
         (["x", "y"], [0.5, 1.5], "numbers with fractions"),
         (["x", "y"], ["a", None], "mixes strings with other things, or misses some"),
+        (["x", "y", "z"], ["a", "b", 3], "mixes strings with other things"),
+        ([["a", "b"], []], ["x", "y"], r"X\[1\] is empty"),
         (["x", "y"], None, "requires y to be passed"),
         (np.ones(4), [1, 2, 3, 4], "Reshape your data"),
     ],
@@ -169,3 +172,35 @@ def test_the_last_steps_are_read():
     model = SequenceRegressor(**{**SMALL, "max_steps": 3}, max_length=3).fit(NUMBERS, np.arange(64.0))
     x = NUMBERS[4]
     assert model.predict([x])[0] == model.predict([x[-3:]])[0] != model.predict([x[:3]])[0]
+
+
+def test_a_column_of_numbers_is_the_same_as_numbers():
+    y = np.array([x.sum() for x in NUMBERS])
+    model = SequenceRegressor(**{**SMALL, "max_steps": 300}).fit(NUMBERS, y[:, None])
+    assert model.score(NUMBERS, y) == model.score(NUMBERS, y[:, None]) > 0.8
+    assert evaluate(model, NUMBERS, y)["r2"] == model.score(NUMBERS, y)
+    with pytest.raises(GatewiseError, match="y has the shape"):
+        model.score(NUMBERS, y[:-1])
+
+
+def test_an_unknown_word_says_nothing():
+    model = SequenceClassifier(**SMALL).fit(TEXTS, LABELS)
+    assert not model.weights_["encoder.weight"][0].any()
+    with pytest.raises(GatewiseError, match="labels of type"):
+        model.score(TEXTS, [0, 1] * 16)
+
+
+def test_texts_are_tagged_by_characters():
+    with pytest.raises(ParameterError, match="each character has a label: give level='char'"):
+        SequenceTagger(**SMALL).fit(["ab", "ba"], [["x", "y"], ["y", "x"]])
+    model = SequenceTagger(**SMALL, level="char").fit(["ab", "bba"] * 10, [["x", "y"], ["y", "y", "x"]] * 10)
+    assert model.predict(["aab"]) == [["x", "x", "y"]]
+    with pytest.raises(GatewiseError, match=r"X\[0\] has 2 steps, y\[0\] has 1 labels"):
+        evaluate(model, ["ab", "b"], [["x"], ["y", "y"]])
+
+
+def test_weights_of_numbered_classes_survive_a_file(tmp_path):
+    labels = [int(y == "like") for y in LABELS]
+    model = SequenceClassifier(**SMALL, class_weight={0: 1.0, np.int64(1): 5.0}).fit(TEXTS, labels)
+    model.save(tmp_path / "m.safetensors")
+    assert gatewise.load(tmp_path / "m.safetensors").class_weight == {0: 1.0, 1: 5.0}

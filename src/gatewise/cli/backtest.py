@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from pathlib import Path
 
 import click
@@ -36,7 +37,11 @@ def command(
     data = None if file is None else read_table(file).columns
     found = load(model, "forecast").backtest(data, windows=windows, step=step, refit=refit)
     if record is not None:
-        facts = {"windows": found.windows, "seen": found.seen, "season": found.season, "figures": found.figures}
+        figures = {  # a figure that is not defined, such as the MASE of a constant series, is null
+            target: {name: {k: v if math.isfinite(v) else None for k, v in f.items()} for name, f in forecasts.items()}
+            for target, forecasts in found.figures.items()
+        }
+        facts = {"windows": found.windows, "seen": found.seen, "season": found.season, "figures": figures}
         write_atomically(record, json.dumps(facts, indent=2).encode())
     if rows is not None:
         text = io.StringIO()

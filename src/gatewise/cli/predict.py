@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -59,7 +60,7 @@ def _read_inputs(inputs: Sequence[str], reading: Reading, estimator: Any) -> Lab
 
     data = Labelled([], None, [])
     for text in inputs:
-        if Path(text).exists():
+        if os.path.exists(text):
             data = data + read_labelled([Path(text)], reading, labels=False)
         elif estimator.vocabulary_ is None:
             raise FileError(f"no such file: {text}")

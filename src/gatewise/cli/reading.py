@@ -42,7 +42,8 @@ def naming(data: Labelled) -> Iterator[None]:
     try:
         yield
     except GatewiseError as error:
-        where = re.sub(r"\b[Xy]\[(\d+)\]", lambda found: data.where[int(found[1])], str(error))
+        places = {"X": data.where, "y": data.label_where or data.where}
+        where = re.sub(r"\b([Xy])\[(\d+)\]", lambda found: places[found[1]][int(found[2])], str(error))
         raise type(error)(where) from error
 
 

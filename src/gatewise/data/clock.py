@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 import numpy as np
@@ -23,10 +23,12 @@ class Step:
     Attributes:
         unit: ``"seconds"``, ``"months"``, ``"business days"`` (Monday to Friday), or ``"rows"`` for stamps that are numbers.
         count: how many.
+        at_end: whether months are told by their last day.
     """
 
     unit: str
     count: float
+    at_end: bool = False
 
     def after(self, last: np.ndarray, steps: int) -> np.ndarray:
         """The stamps of the steps that follow ``last``."""
@@ -36,6 +38,9 @@ class Step:
         if self.unit == "months":
             month = last.astype("datetime64[M]")
             rest = last - month.astype("datetime64[s]")
+            if self.at_end:
+                rest = last - last.astype("datetime64[D]").astype("datetime64[s]")
+                return ((month + k * int(self.count) + 1).astype("datetime64[D]") - 1).astype("datetime64[s]") + rest
             return (month + k * int(self.count)).astype("datetime64[s]") + rest
         if self.unit == "business days":
             day = last.astype("datetime64[D]")
@@ -75,15 +80,21 @@ def read_stamps(values: Sequence[Any], name: str, pattern: str | None = None) ->
         GatewiseError: one is missing or cannot be read; the message has its row, counted from 1.
     """
     if isinstance(values, np.ndarray) and values.dtype.kind == "M":
-        stamps = values.astype("datetime64[s]")
+        stamps = values
     else:
         first = values[0]
         if isinstance(first, datetime | date):
-            stamps = np.array([_plain(v, name, row) for row, v in enumerate(values, 1)], "datetime64[s]")
+            stamps = np.array(_without_zone([_plain(v, name, row) for row, v in enumerate(values, 1)]), "datetime64[us]")
         elif isinstance(first, str):
             stamps = _parse(values, name, pattern)
         else:
             stamps = np.asarray(values, np.float64)
+    if stamps.dtype.kind == "M" and (stamps.astype("datetime64[s]") != stamps).any():
+        row = int((stamps.astype("datetime64[s]") != stamps).argmax())
+        raise GatewiseError(
+            f"column {name!r}, row {row + 1}: {stamps[row]} has a fraction of a second; give stamps as numbers instead"
+        )
+    stamps = stamps.astype("datetime64[s]") if stamps.dtype.kind == "M" else stamps
     missing = np.isnat(stamps) if stamps.dtype.kind == "M" else ~np.isfinite(stamps)
     if missing.any():
         raise GatewiseError(f"column {name!r}, row {int(missing.argmax()) + 1}: the time is missing")
@@ -93,7 +104,18 @@ def read_stamps(values: Sequence[Any], name: str, pattern: str | None = None) ->
 def _plain(value: Any, name: str, row: int) -> Any:
     if value is None:
         raise GatewiseError(f"column {name!r}, row {row}: the time is missing")
-    return value.replace(tzinfo=None) if isinstance(value, datetime) else value
+    return value
+
+
+def _without_zone(stamps: list[Any]) -> list[Any]:
+    """Local times where the distance to UTC never changes, or only days are told; else UTC, where no hour stands twice."""
+    offsets = {v.utcoffset() if isinstance(v, datetime) else None for v in stamps}
+    days = all(not isinstance(v, datetime) or v.time() == time() for v in stamps)
+    if len(offsets) > 1 and not days:
+        if None in offsets:
+            raise GatewiseError("some stamps have a time zone and some have none: give all of them one")
+        stamps = [v.astimezone(UTC) for v in stamps]
+    return [v.replace(tzinfo=None) if isinstance(v, datetime) else v for v in stamps]
 
 
 def _parse(values: Sequence[str], name: str, pattern: str | None) -> np.ndarray:
@@ -109,37 +131,44 @@ def _parse(values: Sequence[str], name: str, pattern: str | None) -> np.ndarray:
         found = []
         for row, value in enumerate(values, 1):
             try:
-                found.append(parser(form)(value).replace(tzinfo=None))
+                found.append(parser(form)(value))
             except (ValueError, TypeError):
                 wanted = "in ISO 8601" if form is None else f"of the form {form}"
                 raise GatewiseError(
                     f"column {name!r}, row {row}: {value!r} is not a time {wanted}, as the first is"
                 ) from None
-        return np.array(found, "datetime64[s]")
+        return np.array(_without_zone(found), "datetime64[us]")
+    if pattern is None:
+        try:
+            return np.array(values, np.float64)
+        except ValueError:
+            pass
     raise GatewiseError(
         f"column {name!r}, row 1: {values[0]!r} is not a time that is known; say with time_format how to read it, "
         "such as %d/%m/%Y"
     )
 
 
-def find_step(stamps: Sequence[np.ndarray]) -> tuple[Step, int]:
+def find_step(stamps: Sequence[np.ndarray], likely: Step | None = None) -> tuple[Step, int]:
     """The most usual step between the stamps of some series, each in order, and how many steps are of another length."""
     differences = np.concatenate([np.diff(s) for s in stamps])
     if stamps[0].dtype.kind != "M":
         size = float(np.median(differences)) if len(differences) else 1.0
-        return Step("rows", size), int((differences != size).sum())
+        return Step("rows", size), int((~np.isclose(differences, size, rtol=1e-6, atol=0)).sum())
     if not len(differences):
         return Step("seconds", DAY), 0
     months = np.concatenate([np.diff(s.astype("datetime64[M]").astype(int)) for s in stamps])
     rests = np.concatenate([s - s.astype("datetime64[M]").astype("datetime64[s]") for s in stamps])
-    if (months > 0).all() and (rests == rests[0]).all():
+    days = np.concatenate([s.astype("datetime64[D]") for s in stamps])
+    at_end = bool(((days + 1).astype("datetime64[M]") > days.astype("datetime64[M]")).all())
+    if (months > 0).all() and (at_end or (rests == rests[0]).all()):
         size = int(np.median(months))
-        return Step("months", size), int((months != size).sum())
+        return Step("months", size, at_end), int((months != size).sum())
     seconds = differences.astype(np.int64)
     size = int(np.median(seconds))
     if size == DAY:
         days = np.concatenate([s.astype("datetime64[D]") for s in stamps])
-        if len(days) > 10 and (~np.is_busday(days)).mean() < RARELY:
+        if (len(days) > 10 or likely == Step("business days", 1)) and (~np.is_busday(days)).mean() < RARELY:
             gaps = np.concatenate([_business_days(s) for s in stamps])
             return Step("business days", 1), int((gaps != 1).sum())
     return Step("seconds", size), int((seconds != size).sum())

@@ -12,7 +12,7 @@ from ..errors import FileError, ParameterError
 from .audio import LogMel, read_sound
 from .conllu import read_conllu
 from .series_file import read_series_file
-from .tables import KINDS, kind_of, read_lines, read_table
+from .tables import KINDS, as_number, kind_of, read_lines, read_table
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def _read_rows(path: Path, reading: Reading, labels: bool) -> Labelled:
     if reading.label is not None and (labels or reading.label in table.columns):
         y = table.column(reading.label)
         for row, value in enumerate(y):
-            if value is None or value == "":
+            if labels and (value is None or value == ""):
                 raise FileError(f"{table.where(row, reading.label)} is empty: leave the row out")
         label_where = [table.where(row, reading.label) for row in range(len(table))]
     return Labelled(X, y, [table.where(row, reading.text) for row in range(len(table))], label_where)
@@ -175,7 +175,7 @@ def as_numbers(values: Sequence[Any], where: Sequence[str]) -> list[float]:
     numbers = []
     for value, place in zip(values, where, strict=True):
         try:
-            numbers.append(float(value.replace(",", "")) if isinstance(value, str) else float(value))
+            numbers.append(as_number(value))
         except (TypeError, ValueError):
             raise FileError(f"{place}: {value!r} is not a number") from None
     return numbers

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import GatewiseError, ParameterError, require
 from .clock import Step, find_step, read_stamps
+from .tables import as_number
 
 
 @dataclass(frozen=True)
@@ -88,14 +89,21 @@ class Panel:
 def columns_of(frame: Any) -> tuple[dict[str, Any], str | None]:
     """The columns of any dataframe, or of a mapping of names to lists, and the name of its library, None for a mapping."""
     if isinstance(frame, Mapping):
-        return {name: list(values) for name, values in frame.items()}, None
+        return {str(name): _plain(values) for name, values in frame.items()}, None
     narwhals = require("narwhals", "train", "reading a dataframe")
     try:
         found = narwhals.from_native(frame, eager_only=True)
     except TypeError:
         raise GatewiseError(f"{type(frame).__name__} is not a dataframe, and not a mapping of names to columns") from None
-    columns = {str(name): found[name].to_list() for name in found.columns}
+    columns = {str(name): column.to_list() for name, column in zip(found.columns, found.iter_columns(), strict=True)}
     return columns, narwhals.get_native_namespace(found).__name__
+
+
+def _plain(values: Any) -> Any:
+    """Values as Python's own; stamps of NumPy stay as they are."""
+    if not isinstance(values, np.ndarray):
+        return list(values)
+    return values if values.dtype.kind == "M" else values.tolist()
 
 
 def make_frame(columns: Mapping[str, Sequence[Any]], library: str | None) -> Any:
@@ -105,7 +113,7 @@ def make_frame(columns: Mapping[str, Sequence[Any]], library: str | None) -> Any
     return require("narwhals", "train", "making a dataframe").from_dict(columns, backend=library).to_native()
 
 
-def read_panel(data: Mapping[str, Sequence[Any]], columns: Columns, policy: Policy) -> Panel:
+def read_panel(data: Mapping[str, Sequence[Any]], columns: Columns, policy: Policy, step: Step | None = None) -> Panel:
     """Read, order and check the series of a frame's columns.
 
     Raises:
@@ -118,13 +126,16 @@ def read_panel(data: Mapping[str, Sequence[Any]], columns: Columns, policy: Poli
             raise GatewiseError(f"the data have no column {name!r}; they have: {', '.join(map(str, data))}")
     if not columns.targets:
         raise ParameterError("no target was named")
+    twice = [n for k, n in enumerate(wanted) if n in wanted[:k]]
+    if twice:
+        raise ParameterError(f"column {twice[0]!r} is named twice; it can be a target, known, past or static")
     count = len(data[columns.targets[0]])
     if not count:
         raise GatewiseError("the data have no rows")
     stamps = np.arange(count, dtype=np.float64)
     if columns.time is not None:
         stamps = read_stamps(data[columns.time], columns.time, policy.time_format)
-    parts = [_numbers(data, names, count) for names in (columns.targets, columns.known, columns.past)]
+    parts = [read_numbers(data, names, count) for names in (columns.targets, columns.known, columns.past)]
     for part, names in zip(parts[1:], (columns.known, columns.past), strict=True):
         if np.isnan(part).any():
             row, at = np.argwhere(np.isnan(part))[0]
@@ -145,7 +156,7 @@ def read_panel(data: Mapping[str, Sequence[Any]], columns: Columns, policy: Poli
         targets, known, past = (part[rows] for part in parts)
         whole = Series(label, stamps[rows], targets, known, past, static)
         series.append(_ordered(whole, rows, columns, policy, report))
-    step, odd = find_step([s.stamps for s in series])
+    step, odd = find_step([s.stamps for s in series], step)
     if odd:
         report.append(_about_gaps(series, step, odd, policy))
         if policy.gaps == "insert":
@@ -162,7 +173,7 @@ def read_panel(data: Mapping[str, Sequence[Any]], columns: Columns, policy: Poli
     return Panel(series, step, report)
 
 
-def _numbers(data: Mapping[str, Sequence[Any]], names: Sequence[str], count: int) -> np.ndarray:
+def read_numbers(data: Mapping[str, Sequence[Any]], names: Sequence[str], count: int) -> np.ndarray:
     out = np.empty((count, len(names)))
     for at, name in enumerate(names):
         values = data[name]
@@ -180,7 +191,7 @@ def _number(value: Any, name: str, row: int) -> float:
     if value is None or (isinstance(value, str) and value.strip().lower() in ("", "na", "nan", "null", "?")):
         return np.nan
     try:
-        return float(value.replace(",", "")) if isinstance(value, str) else float(value)
+        return as_number(value)
     except (TypeError, ValueError):
         raise GatewiseError(f"column {name!r}, row {row + 1}: {value!r} is not a number") from None
 

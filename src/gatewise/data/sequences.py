@@ -61,6 +61,10 @@ def read_sequences(X: Any, name: str = "X") -> Sequences:
             if not all(isinstance(token, str) for token in item):
                 raise GatewiseError(f"{name}[{k}] mixes strings with other things")
         return Sequences("tokens", [list(item) for item in items])
+    if any(isinstance(item, list | tuple) and item and isinstance(item[0], str) for item in items):
+        for k, item in enumerate(items):
+            if isinstance(item, list | tuple) and not item:
+                raise GatewiseError(f"{name}[{k}] is empty: a sequence needs at least one step")
     arrays = [_features(item, f"{name}[{k}]") for k, item in enumerate(items)]
     widths = {a.shape[1] for a in arrays}
     if len(widths) > 1:

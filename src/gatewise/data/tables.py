@@ -6,6 +6,8 @@ import csv
 import gzip
 import io
 import json
+import re
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,16 @@ from ..errors import FileError, require
 from .text import check_readable
 
 KINDS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+
+
+THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
+
+
+def as_number(value: Any) -> float:
+    """A value as a number; thousands may be set apart with commas. `ValueError` or `TypeError` where it is none."""
+    if isinstance(value, str) and THOUSANDS.fullmatch(value.strip()):
+        value = value.replace(",", "")
+    return float(value)
 
 
 @dataclass(frozen=True)
@@ -66,7 +78,7 @@ def read_bytes(path: Path) -> bytes:
             with gzip.open(path, "rb") as file:
                 return file.read()
         return path.read_bytes()
-    except (gzip.BadGzipFile, EOFError) as error:
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise FileError(f"{path} is not a whole gzip file: {error}") from error
     except OSError as error:
         raise FileError(f"cannot read {path}: {error.strerror or error}") from error

@@ -84,7 +84,8 @@ def run_backtest(model: Forecaster, series: Sequence[Series], windows: int, step
     count = seen = 0
     for s in series:
         last = len(s) - 1 - horizon
-        origins = np.array(sorted(o for o in range(last, -1, -step)[:windows] if o >= 1))
+        first = int(np.isfinite(s.targets).argmax(0).max())  # nothing can be said before every target has a value
+        origins = np.array(sorted(o for o in range(last, -1, -step)[:windows] if o >= first + 1))
         if not len(origins):
             named = "the series" if s.id is None else f"series {s.id!r}"
             raise GatewiseError(
@@ -93,9 +94,9 @@ def run_backtest(model: Forecaster, series: Sequence[Series], windows: int, step
         count += len(origins)
         if not refit:
             seen += int((origins + 1 < model.trained_rows_[_key(s.id)]).sum())
-        found = _refitted(model, s, origins) if refit else model.forecasts(s, origins)
+        found = _refitted(model, s, origins, series) if refit else model.forecasts(s, origins)
         y, filled = s.targets, _filled(s.targets)
-        before = filled[: origins[0] + 1]
+        before = filled[first : origins[0] + 1]
         lag = season if len(before) > season else 1
         base = np.abs(before[lag:] - before[:-lag]).mean(0)
         for k, origin in enumerate(origins):
@@ -106,7 +107,7 @@ def run_backtest(model: Forecaster, series: Sequence[Series], windows: int, step
                 q = found.quantiles[k, there, at]
                 point = {"model": at_level(q, 0.5)}
                 for name, forecast in NAIVE.items():
-                    said = forecast(filled[: origin + 1], horizon, season)
+                    said = forecast(filled[first : origin + 1], horizon, season)
                     if said is not None and not (name == "last season" and season == 1):
                         point[name] = said[there, at]
                 for name, said in point.items():
@@ -118,7 +119,12 @@ def run_backtest(model: Forecaster, series: Sequence[Series], windows: int, step
                 _note(rows, s, int(origin), target, there, value, found, k, at)
     figures: dict[str, dict[str, dict[str, float]]] = {}
     for (target, name), parts in errors.items():
-        square, absolute, scaled, crps, inside = np.concatenate(parts, axis=1).mean(1)
+        if len(parts) < len(errors[target, "model"]):  # not on all windows, so not to be compared
+            continue
+        whole = np.concatenate(parts, axis=1)
+        if not whole.shape[1]:
+            raise GatewiseError(f"{target!r} has no value in the rows that were forecast: there is nothing to compare with")
+        square, absolute, scaled, crps, inside = whole.mean(1)
         figures.setdefault(target, {})[name] = {
             "rmse": float(np.sqrt(square)),
             "mae": float(absolute),
@@ -135,13 +141,15 @@ def _crps(y: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
     return 2 * np.maximum(LEVELS * error, (LEVELS - 1) * error).mean(1)
 
 
-def _refitted(model: Forecaster, s: Series, origins: np.ndarray) -> Ahead:
+def _refitted(model: Forecaster, s: Series, origins: np.ndarray, series: Sequence[Series]) -> Ahead:
     """Forecasts of networks that were each trained on the rows up to their origin."""
     found = []
     for origin in origins:
-        part = s.upto(int(origin) + 1)
+        now = s.stamps[origin]
+        parts = [other.upto(int((other.stamps <= now).sum())) for other in series]
+        parts = [p for p in parts if p.id == s.id or (len(p) > 2 and np.isfinite(p.targets).any(0).all())]
         fresh = type(model)(**{**model.get_params(), "verbose": False})
-        fresh.fit_series([part], model.columns_, model.step_)
+        fresh.fit_series(parts, model.columns_, model.step_)
         found.append(fresh.forecasts(s, np.array([origin])))
     return Ahead(origins, np.concatenate([f.mean for f in found]), np.concatenate([f.quantiles for f in found]))
 

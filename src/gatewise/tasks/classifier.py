@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..data.sequences import Sequences
+from ..errors import GatewiseError
 from .estimator import option
-from .labels import balance, learn_classes, numbers_of
+from .labels import as_labels, balance, learn_classes, numbers_of
 from .sequences import WithReadout, check_count, column
 
 
@@ -88,7 +89,10 @@ class SequenceClassifier(WithReadout):
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """The share of sequences that `predict` gets right, weighted if weights are given."""
-        return float(np.average(self.predict(X) == np.asarray(column(y)), weights=sample_weight))
+        truth = as_labels(column(y))
+        if (truth.dtype.kind in "US") != (self.classes_.dtype.kind in "US"):
+            raise GatewiseError(f"y has labels of type {truth.dtype}, fit had {self.classes_.dtype}: give the same")
+        return float(np.average(self.predict(X) == truth, weights=sample_weight))
 
     def learned(self) -> dict[str, Any]:
         return {**super().learned(), "classes": self.classes_.tolist()}

@@ -10,6 +10,7 @@ import inspect
 import textwrap
 from collections.abc import Collection
 from dataclasses import Field, dataclass, field, fields
+from numbers import Integral, Real
 from types import NoneType
 from typing import Any, Literal, Self, TypeGuard, dataclass_transform, get_args, get_origin, get_type_hints
 
@@ -145,7 +146,7 @@ def check_number(name: str, value: Any, within: Range, *, whole: bool = False, o
 
 
 def _is_number(value: Any, whole: bool) -> TypeGuard[float]:
-    return isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+    return isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
 
 
 def check_choice(name: str, value: Any, choices: Collection[str]) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 from ..errors import GatewiseError, require
 from .classifier import SequenceClassifier
 from .labels import numbers_of
-from .regressor import SequenceRegressor
-from .sequences import SequenceModel
+from .regressor import SequenceRegressor, numbers_like, r2
+from .sequences import SequenceModel, column
 from .tagger import SequenceTagger
 
 BINS = 10  # of confidence, for calibration
@@ -36,10 +36,18 @@ def evaluate(model: SequenceModel, X: Any, y: Any) -> dict[str, Any]:
     if isinstance(model, SequenceRegressor):
         return _of_numbers(model, X, y)
     if isinstance(model, SequenceTagger):
-        p = np.concatenate(model.predict_proba(X))
-        truth = numbers_of([label for labels in y for label in labels], model.classes_)
+        found = model.predict_proba(X)
+        lists = [column(labels) for labels in column(y)]
+        if len(lists) != len(found):
+            raise GatewiseError(f"X has {len(found)} sequences, y has {len(lists)} lists of labels")
+        for k, (said, labels) in enumerate(zip(found, lists, strict=True)):
+            if len(said) != len(labels):
+                raise GatewiseError(f"X[{k}] has {len(said)} steps, y[{k}] has {len(labels)} labels")
+        p, truth = np.concatenate(found), numbers_of([label for labels in lists for label in labels], model.classes_)
     elif isinstance(model, SequenceClassifier):
-        p, truth = model.predict_proba(X), numbers_of(y, model.classes_)
+        p, truth = model.predict_proba(X), numbers_of(column(y), model.classes_)
+        if len(p) != len(truth):
+            raise GatewiseError(f"X has {len(p)} sequences, y has {len(truth)} labels")
     else:
         raise GatewiseError(f"a {type(model).__name__} has no labels to compare with")
     return _of_classes(p, truth, model.classes_)
@@ -80,14 +88,15 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
 
 
 def _of_numbers(model: SequenceRegressor, X: Any, y: Any) -> dict[str, Any]:
-    truth = np.asarray(y, np.float64)
-    error = model.predict(X) - truth
+    found = model.predict(X)
+    truth = numbers_like(y, found)
+    error = found - truth
     baseline = (model.target_mean_ if truth.ndim == 2 else model.target_mean_[0]) - truth
     return {
         "count": len(truth),
         "mae": float(np.abs(error).mean()),
         "rmse": float(np.sqrt((error**2).mean())),
-        "r2": float(1 - (error**2).sum() / max(((truth - truth.mean(0)) ** 2).sum(), 1e-300)),
+        "r2": r2(truth, found),
         "baseline_mae": float(np.abs(baseline).mean()),
         "baseline_rmse": float(np.sqrt((baseline**2).mean())),
     }

@@ -11,9 +11,9 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from ..data.clock import Step, calendar
+from ..data.clock import Step, calendar, read_stamps
 from ..data.encode import fingerprint
-from ..data.panel import Columns, Panel, Policy, Series, columns_of, make_frame, read_panel
+from ..data.panel import Columns, Panel, Policy, Series, columns_of, make_frame, read_numbers, read_panel
 from ..errors import GatewiseError, ParameterError, require
 from ..runtime.architecture import Architecture, Encoder, Head
 from ..runtime.distributions import DISTRIBUTIONS, LEVELS
@@ -109,7 +109,7 @@ class Forecaster(Model):
     )
     window: int | None = option(
         "Values, the present one and those before, that the network is shown at every step beside what it remembers. None "
-        "takes a season and one more.",
+        "takes a season and one more, of at most the context.",
         default=None,
         at_least=1,
     )
@@ -181,6 +181,7 @@ class Forecaster(Model):
         require("lightning_fabric", "train", "training a model")
         if target is None:
             raise ParameterError("say with target= which column is forecast")
+        time, id = (None if name is None else str(name) for name in (time, id))
         columns = Columns(time, _names(target), id, _names(known), _names(past), _names(static))
         if self.mode == "autoregressive" and columns.past:
             raise ParameterError(
@@ -254,12 +255,14 @@ class Forecaster(Model):
         self.trained_rows_ = {_key(s.id): n for s, n in zip(panel.series, trained_rows, strict=True)}
         return self._become(trained)
 
-    def _read(self, data: Mapping[str, Any], columns: Columns) -> Panel:
-        return read_panel(data, columns, Policy(self.duplicates, self.gaps, self.missing, self.time_format))
+    def _read(self, data: Mapping[str, Any], columns: Columns, step: Step | None = None) -> Panel:
+        return read_panel(
+            data, columns, step=step, policy=Policy(self.duplicates, self.gaps, self.missing, self.time_format)
+        )
 
     @property
     def _window(self) -> int:
-        return self.window or self.season_ + 1
+        return self.window or min(self.season_, self.context) + 1
 
     @property
     def _said(self) -> int:
@@ -276,14 +279,12 @@ class Forecaster(Model):
         counts = DISTRIBUTIONS[self.distribution].counts
         self.scales_ = {}
         for s, rows in zip(panel.series, trained_rows, strict=True):
-            if self.transform == "log" and np.nanmin(s.targets) <= 0:
-                raise GatewiseError("transform='log' is for positive values: a target is 0 or below")
+            self._check_values(s)
             y = self._transformed(s.targets[:rows])
             if np.isnan(y).all(0).any():
                 raise GatewiseError(f"series {s.id!r} has no value to train on in its first {rows} rows")
-            if counts and (np.nanmin(s.targets) < 0 or (np.nan_to_num(s.targets) % 1).any()):
-                raise GatewiseError("negative_binomial is for counts: a target is negative or has a fraction")
             spread = np.nanstd(y, 0)
+            spread = np.where(spread > 1e-12 * np.abs(np.nanmean(y, 0)), spread, 0.0)  # beyond that it is rounding
             mean = np.zeros(y.shape[1]) if counts else np.nanmean(y, 0)
             scale = 1 + np.nanmean(y, 0) if counts else np.where(spread > 0, spread, 1.0)
             self.scales_[_key(s.id)] = Scale(mean, scale)
@@ -297,8 +298,16 @@ class Forecaster(Model):
         self.levels_ = []
         for at in range(len(self.columns_.static)):
             values = [s.static[at] for s in panel.series]
-            numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+            numbers = all(_is_number(v) for v in values)
             self.levels_.append(None if numbers else sorted({str(v) for v in values}))
+
+    def _check_values(self, s: Series) -> None:
+        """Raise where a series has values that the transform or the distribution cannot have."""
+        if self.transform == "log" and np.nanmin(s.targets) <= 0:
+            raise GatewiseError("transform='log' is for positive values: a target is 0 or below")
+        counts = DISTRIBUTIONS[self.distribution].counts
+        if counts and (np.nanmin(s.targets) < 0 or (np.nan_to_num(s.targets) % 1).any()):
+            raise GatewiseError("negative_binomial is for counts: a target is negative or has a fraction")
 
     def build_architecture(self, inputs: int) -> Architecture:
         """The architecture for so many numbers a step."""
@@ -517,8 +526,14 @@ class Forecaster(Model):
 
     def read(self, data: Mapping[str, Any]) -> list[Series]:
         """The series of other data; each must be one that `fit` has seen."""
-        series = self._read(data, self.columns_).series
+        panel = self._read(data, self.columns_, self.step_)
+        series = panel.series
+        if (self.step_.unit == "rows") != (series[0].stamps.dtype.kind == "f"):
+            raise GatewiseError(f"the stamps are of another kind than those of fit, which were {self.step_} apart")
+        if panel.step != self.step_:
+            raise GatewiseError(f"the rows are {panel.step} apart, those of fit were {self.step_} apart")
         for s in series:
+            self._check_values(s)
             if _key(s.id) not in self.scales_:
                 raise GatewiseError(f"series {s.id!r} was not there in fit: its scale is not known")
         return series
@@ -534,18 +549,32 @@ class Forecaster(Model):
         for name in (*names, *([self.columns_.id] if self.columns_.id else [])):
             if name not in data:
                 raise GatewiseError(f"future has no column {name!r}; it has: {', '.join(map(str, data))}")
-        labels = data[self.columns_.id] if self.columns_.id else [None] * len(data[names[0]])
+        values = read_numbers(data, names, len(data[names[0]]))
+        labels = [_key(v) for v in data[self.columns_.id]] if self.columns_.id else ["None"] * len(values)
+        time, stamps = self.columns_.time, None
+        if time is not None:
+            if time not in data:
+                raise GatewiseError(f"future has no column {time!r}; it has: {', '.join(map(str, data))}")
+            stamps = read_stamps(data[time], time, self.time_format)
+        where: dict[str, list[int]] = {}
+        for row, label in enumerate(labels):
+            where.setdefault(label, []).append(row)
         found: dict[str, np.ndarray | None] = {}
         for s in series:
-            rows = [[float(data[name][k]) for name in names] for k, label in enumerate(labels) if label == s.id]
+            named, rows = "" if s.id is None else f" of {s.id!r}", where.get(_key(s.id), [])
+            if stamps is not None:  # rows of other times, in any order, are left alone
+                at = {stamps[row]: row for row in rows}
+                wanted = self.step_.after(s.stamps[-1], horizon)
+                missing = [stamp for stamp in wanted if stamp not in at]
+                if missing:
+                    raise GatewiseError(f"future has no row{named} for {missing[0]}, the first of {len(missing)} it lacks")
+                rows = [at[stamp] for stamp in wanted]
             if len(rows) < horizon:
-                raise GatewiseError(
-                    f"future has {len(rows)} rows{'' if s.id is None else f' of {s.id!r}'}; {horizon} are needed"
-                )
-            values = np.array(rows)[:horizon]
-            if not np.isfinite(values).all():
+                raise GatewiseError(f"future has {len(rows)} rows{named}; {horizon} are needed")
+            ahead = values[rows[:horizon]]
+            if not np.isfinite(ahead).all():
                 raise GatewiseError("future has values that are missing or infinite")
-            found[_key(s.id)] = np.concatenate([values, np.repeat(values[-1:], max(0, self.horizon - horizon), 0)])
+            found[_key(s.id)] = np.concatenate([ahead, np.repeat(ahead[-1:], max(0, self.horizon - horizon), 0)])
         return found
 
     @property
@@ -644,19 +673,27 @@ def _in_counts(p: dict[str, Any], scale: Scale) -> dict[str, Any]:
 
 
 def _filled(y: np.ndarray) -> np.ndarray:
-    """Targets [n, D] with the value before in the place of missing ones; at the beginning the first that there is."""
+    """Targets [n, D] with the value before in the place of missing ones; before the first that there is 0."""
     if not np.isnan(y).any():
         return y
     out = y.copy()
     for column in out.T:
         there = np.flatnonzero(np.isfinite(column))
         before = np.searchsorted(there, np.arange(len(column)), side="right") - 1
-        column[:] = column[there[np.maximum(before, 0)]]
+        column[:] = np.where(before < 0, 0.0, column[there[np.maximum(before, 0)]])
     return out
 
 
 def _names(names: ColumnNames) -> tuple[str, ...]:
-    return () if names is None else (names,) if isinstance(names, str) else tuple(names)
+    return () if names is None else (str(names),) if isinstance(names, str | int) else tuple(map(str, names))
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a static value is a number, or a text that says one, as those of CSV do."""
+    try:
+        return not isinstance(value, bool) and bool(np.isfinite(float(value)))
+    except (TypeError, ValueError):
+        return False
 
 
 def _key(id: Any) -> str:

@@ -49,7 +49,9 @@ def numbers_of(labels: Any, classes: np.ndarray, name: str = "y") -> np.ndarray:
     wrong = np.flatnonzero(classes[places] != array)
     if len(wrong):
         unseen = sorted({str(label) for label in array[wrong]})
-        raise GatewiseError(f"{name} has labels that were not there in fit: {', '.join(unseen[:5])} (first at {wrong[0]})")
+        raise GatewiseError(
+            f"{name}[{wrong[0]}] and perhaps others have labels that were not there in fit: {', '.join(unseen[:5])}"
+        )
     return places
 
 
@@ -70,6 +72,8 @@ def balance(classes: np.ndarray, counts: np.ndarray, class_weight: Any) -> np.nd
 def as_labels(labels: Any) -> np.ndarray:
     """Labels as an array; a column [N, 1] as [N], with scikit-learn's warning where it is in use."""
     array = np.asarray(labels)
+    if array.dtype.kind in "US" and not isinstance(labels, np.ndarray) and not all(isinstance(v, str) for v in labels):
+        array = np.array(labels, object)  # NumPy would have made "nan" of a missing label, and "3" of 3
     if array.ndim == 2 and array.shape[1] == 1:
         kind = getattr(sys.modules.get("sklearn.exceptions"), "DataConversionWarning", UserWarning)
         warnings.warn("A column-vector y was passed when a 1d array was expected", kind, stacklevel=2)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+import numpy as np
+
 from .. import cells
 from ..ir import Cell
 from ..runtime.architecture import Stack
@@ -61,7 +63,7 @@ class RecurrentOptions(Estimator):
     def build_stack(self, bidirectional: bool = False) -> Stack:
         """The record of the layers."""
         sizes = dict(self.cell_sizes or {})
-        return Stack(cells.get(self.cell), self.hidden_size, self.num_layers, sizes, self.zoneout, bidirectional)
+        return Stack(cells.get(self.cell), int(self.hidden_size), int(self.num_layers), sizes, self.zoneout, bidirectional)
 
     def build_training_mode(self) -> TrainingMode:
         """What is done to the network while it is trained."""
@@ -71,7 +73,11 @@ class RecurrentOptions(Estimator):
 
     def plain_params(self) -> dict[str, Any]:
         """The hyper-parameters as JSON values. A cell that is not a built-in one is None: the architecture has it."""
-        params = self.get_params()
+        params = {n: v.item() if isinstance(v, np.generic) else v for n, v in self.get_params().items()}
+        weights = params.get("class_weight")
+        if isinstance(weights, Mapping):  # a JSON object would make strings of its keys
+            plain = [[k.item() if isinstance(k, np.generic) else k, float(w)] for k, w in weights.items()]
+            params["class_weight"] = plain
         params["cell"] = self.cell if isinstance(self.cell, str) else None
         params["cell_sizes"] = None if self.cell_sizes is None else dict(self.cell_sizes)
         return params
@@ -80,6 +86,8 @@ class RecurrentOptions(Estimator):
     def from_plain_params(cls, params: Mapping[str, Any], cell: Cell) -> Self:
         """An unfitted estimator of what `plain_params` gave; parameters that this version does not have are left."""
         known = {name: value for name, value in params.items() if name in cls.parameters()}
+        if isinstance(known.get("class_weight"), list):
+            known["class_weight"] = dict(known["class_weight"])
         if known.get("cell") is None:
             known["cell"] = cell
         return cls(**known)

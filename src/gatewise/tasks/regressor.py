@@ -13,6 +13,21 @@ from .estimator import option
 from .sequences import WithReadout, check_count, column
 
 
+def r2(truth: np.ndarray, found: np.ndarray, weights: Any = None) -> float:
+    """R², the share of the variance that is predicted; the mean over columns."""
+    residual = np.average((truth - found) ** 2, axis=0, weights=weights)
+    variance = np.average((truth - np.average(truth, axis=0, weights=weights)) ** 2, axis=0, weights=weights)
+    return float(np.mean(1 - residual / np.where(variance > 0, variance, np.nan)))
+
+
+def numbers_like(y: Any, found: np.ndarray) -> np.ndarray:
+    """What is true, in the shape of what was predicted: [N] and [N, 1] are the same."""
+    truth = np.asarray(column(y), np.float64)
+    if truth.size != found.size or len(truth) != len(found):
+        raise GatewiseError(f"y has the shape {truth.shape}, the predictions have {found.shape}")
+    return truth.reshape(found.shape)
+
+
 class SequenceRegressor(WithReadout):
     """A recurrent network that says a number, or several, of a sequence.
 
@@ -75,10 +90,9 @@ class SequenceRegressor(WithReadout):
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """R², the share of y's variance that is predicted; the mean over K numbers."""
-        truth, found = np.asarray(column(y), np.float64), self.predict(X)
-        residual = np.average((truth - found) ** 2, axis=0, weights=sample_weight)
-        variance = np.average((truth - np.average(truth, axis=0, weights=sample_weight)) ** 2, axis=0, weights=sample_weight)
-        return float(np.mean(1 - residual / np.where(variance > 0, variance, np.nan)))
+        found = self.predict(X)
+        truth = numbers_like(y, found)
+        return r2(truth, found, sample_weight)
 
     def learned(self) -> dict[str, Any]:
         target = {"mean": self.target_mean_.tolist(), "scale": self.target_scale_.tolist(), "single": self._single}

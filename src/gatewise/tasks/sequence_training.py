@@ -77,6 +77,9 @@ class SequenceTask:
 
     def build_network(self) -> Network:
         network = Network(self.architecture, self.mode)
+        if isinstance(network.encoder, nn.Embedding):  # <unk>: no training sequence has it, so it must say nothing
+            with torch.no_grad():
+                network.encoder.weight[0] = 0.0
         if isinstance(network.encoder, Standardise):
             total, squares, count = 0.0, 0.0, 0
             for row in self.training:  # one after another: all of them side by side may be large
@@ -136,8 +139,12 @@ def hold_out(targets: Any, fraction: float, seed: int, by_class: bool) -> np.nda
     if count * fraction < FEWEST_HELD_OUT:
         return held_out
     groups = [np.flatnonzero(targets == label) for label in np.unique(targets)] if by_class else [np.arange(count)]
+    owed = 0.0  # carried from class to class, so that many small ones together give their share
     for group in groups:
-        held_out[random.permutation(group)[: min(round(len(group) * fraction), len(group) - 1)]] = True
+        owed += len(group) * fraction
+        chosen = max(0, min(round(owed), len(group) - 1))
+        held_out[random.permutation(group)[:chosen]] = True
+        owed -= chosen
     return held_out
 
 

@@ -62,6 +62,8 @@ class SequenceTagger(SequenceModel):
                 raise ParameterError(f"{name} is {getattr(self, name)}; every step has a label, so none can be left out")
 
     def learn_targets(self, y: Any, sequences: Sequences) -> list[np.ndarray]:
+        if sequences.kind == "text" and self.level != "char":
+            raise ParameterError("of a text each character has a label: give level='char', or X as lists of words")
         lists = [column(labels) for labels in column(y)]
         check_count(lists, sequences)
         for k, (labels, item) in enumerate(zip(lists, sequences.items, strict=True)):

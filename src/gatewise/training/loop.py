@@ -275,7 +275,8 @@ class Trainer:
             checkpoint.save(self.checkpoint_path, self.job, snapshot)
             self._saved_at = time.monotonic()
         if self.interrupts.received is not None:
-            raise Interrupted(self.interrupts.received, self.position.step, self.checkpoint_path)
+            task = self.job.get("task")
+            raise Interrupted(self.interrupts.received, self.position.step, self.checkpoint_path, task)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go on from a snapshot.
