@@ -49,9 +49,8 @@ def numbers_of(labels: Any, classes: np.ndarray, name: str = "y") -> np.ndarray:
     wrong = np.flatnonzero(classes[places] != array)
     if len(wrong):
         unseen = sorted({str(label) for label in array[wrong]})
-        raise GatewiseError(
-            f"{name}[{wrong[0]}] and perhaps others have labels that were not there in fit: {', '.join(unseen[:5])}"
-        )
+        where = f"{name}[{wrong[0]}]" + (f" and {len(wrong) - 1} others have" if len(wrong) > 1 else " has")
+        raise GatewiseError(f"{where} a label that was not there in fit: {', '.join(unseen[:5])}")
     return places
 
 
