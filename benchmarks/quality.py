@@ -3,12 +3,14 @@
     python benchmarks/quality.py --list
     python benchmarks/quality.py --only sst2 [--data ../shared/data] [--json benchmarks/quality.json]
     python benchmarks/quality.py --only sst2 --on validation --set dropout=0.3 --set hidden_size=64
+    python benchmarks/quality.py --only arrow-head --on folds
     python benchmarks/quality.py --page docs/results.md        # writes the table from the file of results; trains nothing
 
 `ROWS` below is the one place where the settings stand. They were chosen with `--on validation`: a tenth of the training
-data is set aside, the model is trained on the rest, and the test data are not opened. Inside every training the estimator
-holds out another part to keep the weights with the lowest loss there. The seconds are those that training took, and those
-in which the processor worked for it: on a machine that does other things too, the second number is the one to compare.
+data is set aside, the model is trained on the rest, and the test data are not used; or, where the training data are few,
+with `--on folds`, five-fold cross-validation within them. Inside every training the estimator holds out another part to keep
+the weights with the lowest loss there. The seconds are those that training took, and those in which the processor worked for
+it: on a machine that does other things too, the second number is the one to compare.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import re
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,7 @@ from gatewise.tasks.comparison import count_parameters
 from gatewise.tasks.evaluation import evaluate
 from gatewise.tasks.sequences import SequenceModel
 
+FOLDS = 5
 VALIDATION = 0.1  # of the training data, where settings are chosen
 SEED = 0  # of every split that the data do not bring
 
@@ -253,6 +256,32 @@ ROWS: dict[str, Row] = {
 # ---- Running.
 
 
+def folds(X: list[Any], y: list[Any]) -> Iterator[tuple[Pairs, Pairs]]:
+    """The parts to train on and to measure on, of each fold; as many of every class in each."""
+    place = np.zeros(len(X), int)
+    labels = np.array([str(label) for label in y])
+    random = np.random.default_rng(SEED)
+    for label in np.unique(labels):
+        rows = random.permutation(np.flatnonzero(labels == label))
+        place[rows] = (np.arange(len(rows)) + random.integers(FOLDS)) % FOLDS
+    for fold in range(FOLDS):
+        inside, outside = np.flatnonzero(place != fold), np.flatnonzero(place == fold)
+        yield ([X[k] for k in inside], [y[k] for k in inside]), ([X[k] for k in outside], [y[k] for k in outside])
+
+
+def cross_validate(row: Row, data: Path, settings: Mapping[str, Any]) -> str:
+    """Mean accuracy and log loss over the folds of the training data, in words."""
+    parts = row.read(data)
+    assert not isinstance(parts, Path)
+    found = []
+    for train, rest in folds(*parts[0]):
+        model = row.estimator(**settings)
+        assert isinstance(model, SequenceModel)
+        found.append(evaluate(model.fit(*train), *rest))
+    accuracy, loss = (np.mean([facts[key] for facts in found]) for key in ("accuracy", "log_loss"))
+    return f"{accuracy:.2%}, log loss {loss:.4f}"
+
+
 def measure(row: Row, data: Path, on: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Train, and measure on the test or the validation part: the facts of one result."""
     model = row.estimator(**settings)
@@ -342,7 +371,7 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=list(ROWS), default=[], help="a row; may be given again")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="the folder with the data")
     parser.add_argument("--seconds", type=float, help="end training after so many seconds")
-    parser.add_argument("--on", choices=("test", "validation"), default="test", help="what to measure on")
+    parser.add_argument("--on", choices=("test", "validation", "folds"), default="test", help="what to measure on")
     parser.add_argument("--set", action="append", type=value_of, default=[], metavar="NAME=VALUE", help="another setting")
     parser.add_argument("--json", type=Path, help="a file of results to put these in, by name")
     parser.add_argument("--page", type=Path, help="write the table of --json (benchmarks/quality.json) into this page")
@@ -354,7 +383,11 @@ def main() -> None:
     for name in options.only:
         row = ROWS[name]
         changed = dict(options.set) | ({"max_seconds": options.seconds} if options.seconds else {})
-        result = measure(row, options.data, options.on, {**row.settings, **changed, "verbose": False})
+        settings = {**row.settings, **changed, "verbose": False}
+        if options.on == "folds":
+            print(f"{name} ({FOLDS} folds): {cross_validate(row, options.data, settings)}; {changed}", flush=True)
+            continue
+        result = measure(row, options.data, options.on, settings)
         result["command"] = f"python benchmarks/quality.py --only {name}" + "".join(
             f" --set {key}={value}" for key, value in dict(options.set).items()
         )
