@@ -53,17 +53,21 @@ def library_comments() -> str:
     return "\n\n".join(blocks)
 
 
+def _token(model: LanguageModel) -> str:
+    return "character" if model.level == "char" else "word"
+
+
 def describe(model: LanguageModel) -> None:
     """The table of layers and what was reached."""
     loss = model.training_["validation_loss"]
     click.echo(f"\n{model.summary()}\n")
     click.echo(f"trained {model.training_['steps']:,} steps in {model.training_['seconds']:.0f} s")
-    click.echo(f"validation loss: {loss:.3f} nats a character = {loss / math.log(2):.3f} bits a character")
+    click.echo(f"validation loss: {loss:.3f} nats a {_token(model)} = {loss / math.log(2):.3f} bits a {_token(model)}")
 
 
 def rank(model: LanguageModel) -> None:
-    """Which of two orders of nearly the same words the model finds likelier, a character: they differ in length."""
-    click.echo("\nWhich is likelier English? Log-likelihood in nats a character, and in all:")
+    """Which of two orders of nearly the same words the model finds likelier, a token: they differ in length."""
+    click.echo(f"\nWhich is likelier English? Log-likelihood in nats a {_token(model)}, and in all:")
     scores = dict(zip((SENTENCE, SHUFFLED), model.log_likelihood([SENTENCE, SHUFFLED]), strict=True))
     means = {text: score / model.count_tokens(text) for text, score in scores.items()}
     for place, text in enumerate(sorted(means, key=lambda text: -means[text]), 1):
