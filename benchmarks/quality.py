@@ -32,6 +32,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from forecast_rows import ROWS as FORECASTS
 
 from gatewise import LanguageModel, SequenceClassifier, SequenceTagger
 from gatewise.data.labelled import Labelled, Reading, read_labelled
@@ -344,6 +345,7 @@ def said(row: Row, result: Mapping[str, Any]) -> str:
 
 
 BEGIN, END = "<!-- rows: benchmarks/quality.py --page -->", "<!-- end of rows -->"
+BEGIN_FORECASTS = "<!-- forecasts: benchmarks/quality.py --page -->"
 
 
 def write_page(page: Path, results: Mapping[str, Mapping[str, Any]]) -> None:
@@ -364,10 +366,51 @@ def write_page(page: Path, results: Mapping[str, Mapping[str, Any]]) -> None:
             f"| {row.data} | {value} | {target} | {count} | {r['parameters']:,} | {r['seconds']:,.0f} | "
             f"{r['processor_seconds']:,.0f} | {name} |"
         )
+    heads = ("data", "of the model", "of the best naive forecast", "MASE", "coverage of 80%", "forecasts", "parameters")
+    forecasts = [f"| {' | '.join(heads)} | of the processor | `--only` |", "|---" * 9 + "|"]
+    for name, row in FORECASTS.items():
+        if name in results:
+            r = results[name]
+            mase, covered = (r["figures"].get(key) for key in ("mase", "coverage"))
+            forecasts.append(
+                f"| {row.data} | {r['value']:.4g} | {r['naive'][0]:.4g} ({r['naive'][1]}) | "
+                f"{'' if mase is None else f'{mase:.3f}'} | {'' if covered is None else f'{covered:.0%}'} | "
+                f"{r['count']:,} | {r['parameters']:,} | {r['processor_seconds']:,.0f} | {name} |"
+            )
     text = page.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    page.write_text(f"{before}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{after}", encoding="utf-8")
+    for begin, table in ((BEGIN, lines), (BEGIN_FORECASTS, forecasts)):
+        before, rest = text.split(begin)
+        _, after = rest.split(END, 1)
+        text = f"{before}{begin}\n" + "\n".join(table) + f"\n{END}{after}"
+    page.write_text(text, encoding="utf-8")
+
+
+def measure_forecasts(name: str, data: Path, on: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Train a forecaster, and measure it on the test or the validation part: the facts of one result."""
+    started, worked = time.perf_counter(), time.process_time()
+    found = FORECASTS[name].measure(data, on, settings)
+    model = found.pop("model")
+    return {
+        "value": found["value"],
+        "naive": found["naive"],
+        "figures": found["figures"],
+        "count": found["windows"],
+        "part": on,
+        "parameters": sum(a.size for array, a in model.weights_.items() if not array.startswith("encoder.")),
+        "seconds": round(time.perf_counter() - started, 1),
+        "processor_seconds": round(time.process_time() - worked, 1),
+        "steps": model.training_["steps"],
+        "validation_loss": model.training_["validation_loss"],
+        "settings": dict(settings),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def keep(path: Path | None, name: str, result: Mapping[str, Any]) -> None:
+    """Put a result into a file of results, by name."""
+    if path is not None:
+        results = json.loads(path.read_text()) if path.exists() else {}
+        path.write_text(json.dumps({**results, name: dict(result)}, indent=1) + "\n", encoding="utf-8")
 
 
 def value_of(text: str) -> tuple[str, Any]:
@@ -381,7 +424,7 @@ def value_of(text: str) -> tuple[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", action="append", choices=list(ROWS), default=[], help="a row; may be given again")
+    parser.add_argument("--only", action="append", choices=[*ROWS, *FORECASTS], default=[], help="a row; may be given again")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="the folder with the data")
     parser.add_argument("--seconds", type=float, help="end training after so many seconds")
     parser.add_argument("--on", choices=("test", "validation", "folds"), default="test", help="what to measure on")
@@ -394,6 +437,11 @@ def main() -> None:
         for name, row in ROWS.items():
             print(f"{name:18} {row.data}\n{'':18} {row.estimator(**row.settings)!r}")
     for name in options.only:
+        if name in FORECASTS:
+            result = measure_forecasts(name, options.data, options.on, {**FORECASTS[name].settings, **dict(options.set)})
+            print(f"{name} ({options.on}): {json.dumps(result)}", flush=True)
+            keep(options.json, name, result)
+            continue
         row = ROWS[name]
         changed = dict(options.set) | ({"max_seconds": options.seconds} if options.seconds else {})
         settings = {**row.settings, **changed, "verbose": False}
@@ -410,10 +458,7 @@ def main() -> None:
             f"validation loss {result['validation_loss'] or float('nan'):.4f}" + (f"; {changed}" if changed else ""),
             flush=True,
         )
-        if options.json:
-            results = json.loads(options.json.read_text()) if options.json.exists() else {}
-            results[name] = result
-            options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        keep(options.json, name, result)
     if options.page:
         write_page(options.page, json.loads((options.json or Path("benchmarks/quality.json")).read_text()))
 

@@ -5,7 +5,17 @@ import json
 import sys
 from pathlib import Path
 
+import pytest
+
+from gatewise import Forecaster
+
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def beside_the_script(monkeypatch):
+    """A script imports what lies beside it."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
 
 
 def quality():
@@ -27,9 +37,15 @@ def test_the_page_is_the_results(tmp_path):
 
 def test_every_result_is_of_the_settings_that_stand():
     for name, result in json.loads((ROOT / "benchmarks" / "quality.json").read_text()).items():
-        assert result["settings"] == {**quality().ROWS[name].settings, "verbose": False}, name
+        rows = quality()
+        expected = (
+            rows.FORECASTS[name].settings if name in rows.FORECASTS else {**rows.ROWS[name].settings, "verbose": False}
+        )
+        assert result["settings"] == expected, name
 
 
 def test_every_setting_is_one_that_its_estimator_takes():
     for row in quality().ROWS.values():
         row.estimator(**row.settings).check_parameters()
+    for row in quality().FORECASTS.values():
+        Forecaster(**row.settings).check_parameters()
