@@ -5,6 +5,7 @@ import io
 import json
 
 import pytest
+from sklearn.metrics import f1_score, log_loss
 
 from gatewise.cli.application import run
 
@@ -39,6 +40,10 @@ def test_classify_predict_evaluate(reviews, tmp_path, capsys):
     assert "accuracy             1.0000                    0.5000" in out and "true \\ said" in out
     figures = json.loads(record.read_text())
     assert figures["accuracy"] == 1.0 and figures["confusion"] == [[16, 0], [0, 16]]
+    truth, said = [0] * 16 + [1] * 16, [0] * 32  # the baseline's figures are scikit-learn's of always saying the same
+    assert figures["baseline_f1_macro"] == pytest.approx(f1_score(truth, said, average="macro"))
+    assert figures["baseline_f1_weighted"] == pytest.approx(f1_score(truth, said, average="weighted"))
+    assert figures["baseline_log_loss"] == pytest.approx(log_loss(truth, [0.5] * 32))
     assert run(["show", str(model)]) == 0
     assert "estimator   SequenceClassifier(" in capsys.readouterr().out
 

@@ -57,9 +57,9 @@ def _rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
     return [
         ("", "model", "always the most frequent"),
         ("accuracy", f"{found['accuracy']:.4f}", f"{found['baseline_accuracy']:.4f}"),
-        ("F1, mean of classes", f"{found['f1_macro']:.4f}", ""),
-        ("F1, weighted", f"{found['f1_weighted']:.4f}", ""),
-        ("log loss, nats", f"{found['log_loss']:.4f}", ""),
+        ("F1, mean of classes", f"{found['f1_macro']:.4f}", f"{found['baseline_f1_macro']:.4f}"),
+        ("F1, weighted", f"{found['f1_weighted']:.4f}", f"{found['baseline_f1_weighted']:.4f}"),
+        ("log loss, nats", f"{found['log_loss']:.4f}", f"{found['baseline_log_loss']:.4f}"),
         ("calibration error", f"{found['calibration_error']:.4f}", ""),
         ("count", f"{found['count']:,}", ""),
     ]

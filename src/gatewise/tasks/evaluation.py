@@ -24,10 +24,11 @@ def evaluate(model: SequenceModel, X: Any, y: Any) -> dict[str, Any]:
         X, y: as in its ``fit``.
 
     Returns:
-        For classes: accuracy, macro and weighted F1, log loss in nats, calibration error (the mean distance of confidence
-        and accuracy over `BINS` bins of confidence; Guo et al., arXiv 1706.04599, eq. 3), the baseline's accuracy (the most
-        frequent label of these data), precision, recall, F1 and count of each class, and the confusion matrix with a row for
-        each true class. For numbers: MAE, RMSE, R², and the MAE and RMSE of always saying the training data's mean.
+        For classes: accuracy, macro and weighted F1, log loss in nats, and calibration error (the mean distance of confidence
+        and accuracy over `BINS` bins of confidence; Guo et al., arXiv 1706.04599, eq. 3); all but the last also of a
+        baseline that always says the most frequent label of these data, and for the log loss their shares; precision,
+        recall, F1 and count of each class; the confusion matrix, a row a true class. For numbers: MAE, RMSE, R², and the
+        MAE and RMSE of always saying the training data's mean.
 
     Raises:
         GatewiseError: there are labels that were not there in ``fit``.
@@ -59,15 +60,20 @@ def _of_classes(p: np.ndarray, truth: np.ndarray, classes: np.ndarray) -> dict[s
     names = [str(label) for label in classes]
     scores = metrics.precision_recall_fscore_support(truth, found, labels=numbers, zero_division=0.0)
     precision, recall, f1, count = map(np.asarray, scores)
-    present = count > 0
+    present, share = count > 0, count / len(truth)
+    # Always saying the most frequent label: all of it is found, and it is right as often as it is there.
+    baseline = 2 * share.max() / (1 + share.max())
     return {
         "count": len(truth),
         "accuracy": float((found == truth).mean()),
-        "baseline_accuracy": float(np.bincount(truth).max() / len(truth)),
         "f1_macro": float(np.mean(f1[present])),
         "f1_weighted": float(np.average(f1, weights=count)),
         "log_loss": float(-np.log(np.maximum(p[np.arange(len(p)), truth], 1e-300)).mean()),
         "calibration_error": calibration_error(p.max(1), found == truth),
+        "baseline_accuracy": float(share.max()),
+        "baseline_f1_macro": float(baseline / present.sum()),
+        "baseline_f1_weighted": float(baseline * share.max()),
+        "baseline_log_loss": float(-(share[present] * np.log(share[present])).sum()),
         "classes": {
             name: {"precision": float(a), "recall": float(b), "f1": float(c), "count": int(n)}
             for name, a, b, c, n in zip(names, precision, recall, f1, count, strict=True)
