@@ -24,9 +24,9 @@ def evaluate(model: SequenceModel, X: Any, y: Any) -> dict[str, Any]:
         X, y: as in its ``fit``.
 
     Returns:
-        For classes: accuracy, macro and weighted F1, log loss in nats, and calibration error (the mean distance of confidence
-        and accuracy over `BINS` bins of confidence; Guo et al., arXiv 1706.04599, eq. 3); all but the last also of a
-        baseline that always says the most frequent label of these data, and for the log loss their shares; precision,
+        For classes: accuracy, macro and weighted F1, log loss in nats, and calibration error (the mean distance of
+        confidence and accuracy over `BINS` bins of confidence; Guo et al., arXiv 1706.04599, eq. 3); all but the last of a
+        baseline too, which always says the most frequent label of these data, for the log loss their shares; precision,
         recall, F1 and count of each class; the confusion matrix, a row a true class. For numbers: MAE, RMSE, R², and the
         MAE and RMSE of always saying the training data's mean.
 
