@@ -17,6 +17,7 @@ ORDER = [  # each room may use the ones before it
         "backends",
         "checks",
         "nn",
+        "inspect",
         "measure",
         "tensorfile",
         "figure",

@@ -27,7 +27,7 @@ _HOMES = {
     "SequenceTagger": "tasks.tagger",
     "load": "modelfile",
 }
-_ROOMS = ("cells", "checks", "nn")
+_ROOMS = ("cells", "checks", "inspect", "nn")
 
 __all__ = ["__version__", *_HOMES, *_ROOMS]  # pyright: ignore[reportUnsupportedDunderAll]  (one list, the table above)
 

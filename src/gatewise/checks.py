@@ -8,7 +8,7 @@ kernels with the interpreter. A whole sequence is run: several rows of different
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -101,12 +101,14 @@ def random_case(
 Outcome = dict[str, np.ndarray]
 
 
-def interpreted(case: Case, compute_dtype: str | None = None) -> Outcome:
-    """Outputs and gradients by the interpreter, by name. compute_dtype: "bfloat16" rounds the operands of products."""
+def interpreted(case: Case, compute_dtype: str | None = None, record: Sequence[str] = ()) -> Outcome:
+    """Outputs and gradients by the interpreter, by name. compute_dtype: "bfloat16" rounds the operands of products.
+    record: named values that are to be seen at every step, and their gradients."""
     c = case
-    tape = interpret.forward(c.cell, c.params, c.x, c.states, c.lengths, c.reverse, compute_dtype=compute_dtype)
-    g = interpret.backward(c.cell, c.params, c.x, tape, c.dy, c.dfinals, c.lengths, c.reverse, compute_dtype=compute_dtype)
-    return _outcome(case, tape.y, tape.finals, g)
+    options = {"record": record, "compute_dtype": compute_dtype}
+    tape = interpret.forward(c.cell, c.params, c.x, c.states, c.lengths, c.reverse, **options)
+    g = interpret.backward(c.cell, c.params, c.x, tape, c.dy, c.dfinals, c.lengths, c.reverse, **options)
+    return _outcome(case, tape, g)
 
 
 def compiled(
@@ -115,6 +117,7 @@ def compiled(
     threads: int = 1,
     division: tuple[int, int] | None = None,
     compute_dtype: str | None = None,
+    record: tuple[str, ...] = (),
 ) -> Outcome:
     """The same by the compiled kernels, at a vector width and with a number of threads, or a division of the work into
     groups of rows and threads that share a group's units."""
@@ -128,6 +131,8 @@ def compiled(
             lanes=lanes,
             division=division,
             compute_dtype=compute_dtype,
+            record=record,
+            gradients=record if save else (),
         )
         for save in (True, False)
     )
@@ -138,14 +143,17 @@ def compiled(
     g = runner.backward(
         *(c.cell, c.params, c.x, c.states, c.sizes, result.saved, c.dy, c.dfinals, c.reverse, True, lanes),
         compute_dtype=compute_dtype,
+        record=record,
     )
-    return _outcome(case, result.y, result.finals, g)
+    return _outcome(case, result, g)
 
 
-def _outcome(case: Case, y, finals, g) -> Outcome:
+def _outcome(case: Case, tape, g) -> Outcome:
     names = [s.name for s in case.cell.states]
-    result = {"y": y, "d x": g.x}
-    result |= {f"final {n}": f for n, f in zip(names, finals, strict=True)}
+    result = {"y": tape.y, "d x": g.x}
+    result |= {f"value {n}": v for n, v in tape.recorded.items()}
+    result |= {f"d value {n}": v for n, v in g.recorded.items()}
+    result |= {f"final {n}": f for n, f in zip(names, tape.finals, strict=True)}
     result |= {f"d initial {n}": d for n, d in zip(names, g.states, strict=True)}
     return result | {f"d {n}": d for n, d in g.params.items()}
 

@@ -7,8 +7,10 @@ from itertools import product
 
 import numpy as np
 import pytest
+import torch
 
 from gatewise import cells, checks
+from gatewise.backends import interpret
 from gatewise.backends.cpu.target import WIDTHS, host
 from gatewise.errors import GatewiseError
 
@@ -50,6 +52,44 @@ def test_kernels_agree_with_the_interpreter(name, dtype):
             case = checks.random_case(cells.get(name), steps, batch, inputs, hidden, ragged, reverse, **given)
             got = checks.compiled(case.astype(dtype), threads=2)
             checks.compare(case, got, checks.interpreted(case), checks.TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("name", cells.names())
+def test_kernels_hand_out_every_value_and_its_gradient(name):
+    cell = cells.get(name)
+    named = tuple(n for n, _ in cell.named)
+    for ragged, reverse in product((False, True), (False, True)):
+        given = {"scale": SCALE.get(name, 0.4), "positive": POSITIVE.get(name, ()), "proj_size": 7}
+        case = checks.random_case(cell, 5, 13, 17, 37, ragged, reverse, **given)
+        expected = checks.interpreted(case, record=named)
+        assert {f"d value {n}" for n in named} < set(expected)
+        got = checks.compiled(case.astype("float32"), threads=2, record=named)
+        checks.compare(case, got, expected, checks.TOLERANCE["float32"])
+
+
+@pytest.mark.parametrize("name", cells.names())
+def test_gradients_of_named_values_are_those_of_torch(name):
+    cell = cells.get(name)
+    named = tuple(n for n, _ in cell.named)
+    case = checks.random_case(cell, ragged=True, scale=SCALE.get(name, 0.4), positive=POSITIVE.get(name, ()))
+    found = {n: np.zeros_like(v) for n, v in checks.interpreted(case, record=named).items() if n.startswith("d value")}
+    tensors = {n: torch.tensor(v, requires_grad=True) for n, v in case.inputs().items()}
+    states = [tensors[f"initial {s.name}"] for s in cell.states]
+
+    def see(value, step, seen):
+        def keep(gradient):
+            found[f"d value {value}"][step] += gradient.numpy()
+
+        if isinstance(seen, torch.Tensor) and seen.requires_grad:
+            seen.register_hook(keep)
+
+    lengths = torch.tensor(case.lengths)
+    tape = interpret.forward(cell, {p: tensors[p] for p in case.params}, tensors["x"], states, lengths, see=see)
+    loss = (tape.y * torch.tensor(case.dy)).sum()
+    loss = loss + sum((f * torch.tensor(d)).sum() for f, d in zip(tape.finals, case.dfinals, strict=True))
+    loss.backward()
+    expected = checks.interpreted(case, record=named)
+    checks.compare(case, found, {n: expected[n] for n in found}, 1e-11)
 
 
 @pytest.mark.parametrize("name", cells.names())

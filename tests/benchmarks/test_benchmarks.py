@@ -21,6 +21,7 @@ RUNS = {
         "ratio",
     ),
     "roofline.py": (["--cells", "gru", "--shapes", "5x3x4x6", "--megabytes", "1", *SHORT], 1, "operations a byte"),
+    "recording.py": (["--cells", "gru", "--shapes", "5x3x4x6", *SHORT], 1, "all cost"),
     "first_call.py": (["--cells", "rnn", "--shapes", "5x3x4x6"], 1, "load ms"),
 }
 

@@ -5,11 +5,11 @@ It is also the fallback: any device, any dtype, no compiler. Cost: one array cal
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..ir.cell import INPUT, SCALAR, Cell
+from ..ir.cell import INPUT, SCALAR, Cell, units
 from ..ir.graph import Graph
 from ..ir.namespaces import namespace_of
 from ..ir.ops import OPS
@@ -102,10 +102,13 @@ def forward(
     record: Sequence[str] = (),
     given: Sequence[Array] = (),
     compute_dtype: str | None = None,
+    see: Callable[[str, int, Array], None] | None = None,
 ) -> Tape:
     """All steps of a layer. x [T, B, input_size], states [B, width] each, lengths [B] or None, given [T, B, units] each.
 
-    compute_dtype: "bfloat16" rounds the operands of matrix products to it."""
+    record: named values to hand out, [T, B, units] each, 0 past a row's length. compute_dtype: "bfloat16" rounds the
+    operands of matrix products to it. see: called with the name, the step and the value of every named value, as the
+    equations go on with it."""
     xp = namespace_of(x, compute_dtype)
     sizes = sizes_of(cell, x, params, states)
     parts = parts_of(cell, params, sizes)
@@ -113,7 +116,7 @@ def forward(
     input_leaf = next(iter(_leaves(graph, "input").values()))
     state_leaves, given_leaves = _leaves(graph, "state"), _given(cell, graph, given)
     named = dict(cell.named)
-    wanted = {i for _, i in graph.outputs} | {named[r] for r in record}
+    wanted = {i for _, i in graph.outputs} | {named[r] for r in (record if see is None else named)}
     current = tuple(states)
     ys: list[Array] = [None] * steps
     rows: dict[str, list[Array]] = {r: [None] * steps for r in record}
@@ -123,6 +126,9 @@ def forward(
         known = {input_leaf: x[t], **{i: a[t] for i, a in given_leaves.items()}}
         known |= {state_leaves[s.name]: v for s, v in zip(cell.states, current, strict=True)}
         values = evaluate(graph, known, wanted, parts, sizes, xp)
+        if see is not None:
+            for name, i in cell.named:
+                see(name, t, values[i])
         news = tuple(values[i] for _, i in graph.outputs)
         y = news[0]
         shown = {r: values[named[r]] for r in record}
@@ -142,12 +148,12 @@ def forward(
 
 @dataclass
 class Gradients:
-    """The gradients of one pass. `steps` holds each state's total gradient at every step, if asked for."""
+    """The gradients of one pass. `recorded` has those of named values at every step, [T, B, units] each, if asked for."""
 
     x: Array
     states: tuple[Array, ...]
     params: dict[str, Array]
-    steps: dict[str, Array]
+    recorded: dict[str, Array]
 
 
 def backward(
@@ -159,28 +165,32 @@ def backward(
     dfinals: Sequence[Array | None],
     lengths: Array | None = None,
     reverse: bool = False,
-    per_step: bool = False,
+    record: Sequence[str] = (),
     given: Sequence[Array] = (),
     compute_dtype: str | None = None,
 ) -> Gradients:
-    """Backpropagation through time by the backward record. dy [T, B, output], dfinals [B, width] each."""
+    """Backpropagation through time by the backward record. dy [T, B, output], dfinals [B, width] each.
+
+    record: named values whose gradients are handed out, [T, B, units] each, 0 past a row's length."""
     xp = namespace_of(x, compute_dtype)
-    record = cell.backward
-    graph = record.graph
+    derived = cell.backward
+    graph = derived.graph
     states = tape.olds[0] if tape.olds else tape.finals
     sizes = sizes_of(cell, x, params, states)
     parts = parts_of(cell, params, sizes)
     input_leaf, given_leaves = next(iter(_leaves(graph, "input").values())), _given(cell, graph, given)
     state_leaves, cotangents = _leaves(graph, "state"), _leaves(graph, "cotangent")
     results = dict(graph.outputs)
-    wanted = {*results.values(), *(o.cotangent for o in record.outers), *(v.cotangent for v in record.vectors)}
-    wanted |= {o.source for o in record.outers}
+    wanted = {*results.values(), *(o.cotangent for o in derived.outers), *(v.cotangent for v in derived.vectors)}
+    wanted |= {o.source for o in derived.outers}
+    named = {name: i for name, i in derived.named if name in record}
+    wanted |= set(named.values())
     carried = [
         xp.zeros((x.shape[1], sizes[s.dim]), x) if d is None else d for s, d in zip(cell.states, dfinals, strict=True)
     ]
     sums = {k: xp.zeros(tuple(v.shape), x) for k, v in parts.items()}
     dx = [xp.zeros((x.shape[1], x.shape[2]), x)] * x.shape[0]
-    totals: list[list[Array]] = [[] for _ in cell.states]
+    rows = {r: [xp.zeros((x.shape[1], units(cell.named_dims[r], sizes)), x)] * x.shape[0] for r in record}
     for t in reversed(_order(x.shape[0], reverse)):
         active = None if lengths is None else xp.active(lengths, t, x)
         incoming = list(carried)
@@ -188,19 +198,18 @@ def backward(
             incoming[0] = incoming[0] + dy[t]
         if active is not None:
             incoming = [xp.where(active, g, xp.zeros((1, 1), x)) for g in incoming]
-        if per_step:
-            for total, g in zip(totals, incoming, strict=True):
-                total.append((t, g))
         known = {input_leaf: x[t], **{i: a[t] for i, a in given_leaves.items()}}
         known |= {state_leaves[s.name]: v for s, v in zip(cell.states, tape.olds[t], strict=True)}
         known |= {cotangents[s.name]: g for s, g in zip(cell.states, incoming, strict=True) if s.name in cotangents}
         values = evaluate(graph, known, wanted, parts, sizes, xp)
-        for o in record.outers:
+        for o in derived.outers:
             key = (o.parameter, o.part)
             sums[key] = sums[key] + xp.matmul(values[o.cotangent].T, values[o.source])
-        for v in record.vectors:
+        for v in derived.vectors:
             key = (v.parameter, v.part)
             sums[key] = sums[key] + values[v.cotangent].sum(0)
+        for name, i in named.items():
+            rows[name][t] = values[i] if active is None else xp.where(active, values[i], xp.zeros((1, 1), x))
         if "input" in results:
             dx[t] = values[results["input"]]
         for k, s in enumerate(cell.states):
@@ -212,9 +221,5 @@ def backward(
         for part, start, stop in p.slices(sizes):
             out[start:stop] = sums[p.name, part.name]
         gathered[p.name] = out
-    steps = {
-        s.name: xp.stack([g for _, g in sorted(total, key=lambda pair: pair[0])])
-        for s, total in zip(cell.states, totals, strict=True)
-        if total
-    }
-    return Gradients(xp.stack(dx) if dx else xp.zeros(tuple(x.shape), x), tuple(carried), gathered, steps)
+    recorded = {name: xp.stack(found) for name, found in rows.items()}
+    return Gradients(xp.stack(dx) if dx else xp.zeros(tuple(x.shape), x), tuple(carried), gathered, recorded)

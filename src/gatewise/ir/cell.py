@@ -204,6 +204,11 @@ class Cell:
         """The dims of what the caller gives for every step beside the input, by name."""
         return {n.attr: n.dim for n in self.graph.nodes if n.op == "given"}
 
+    @cached_property
+    def named_dims(self) -> dict[str, str]:
+        """The dim of every named value."""
+        return {name: self.graph.nodes[i].dim for name, i in self.named}
+
     @property
     def output_dim(self) -> str:
         return self.states[0].dim
@@ -211,7 +216,7 @@ class Cell:
     @cached_property
     def backward(self) -> Backward:
         """The backward record: one step of backpropagation through time, derived from the graph."""
-        result = reverse(self.graph)
+        result = reverse(self.graph, self.named)
         verify(result.graph, self.matrices, self.vectors)
         return result
 

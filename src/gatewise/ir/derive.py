@@ -40,17 +40,19 @@ class Backward:
     """One step of backpropagation through time.
 
     graph.outputs: the gradient of the input (named "input", absent if it has none) and of each old state.
-    Leaves "cotangent" stand for the gradients of the new states, one a state.
+    Leaves "cotangent" stand for the gradients that the new states get from later steps and from outside, one a state.
+    named: the node of each named value's whole gradient; a value that none reaches is not there.
     """
 
     graph: Graph
     forward_count: int
     outers: tuple[Outer, ...]
     vectors: tuple[VectorGradient, ...]
+    named: tuple[tuple[str, int], ...]
 
 
-def reverse(forward: Graph) -> Backward:
-    """The backward record of a step's graph, whose outputs are its new states."""
+def reverse(forward: Graph, named: tuple[tuple[str, int], ...] = ()) -> Backward:
+    """The backward record of a step's graph, whose outputs are its new states, and which has these named values."""
     b = Builder(forward.nodes)
     gradients: dict[int, list[Symbol]] = {}
 
@@ -78,10 +80,12 @@ def reverse(forward: Graph) -> Backward:
     outers: list[Outer] = []
     vectors: list[VectorGradient] = []
     results: dict[str, int] = {}
+    totals: dict[int, int] = {}
     for index in range(len(forward.nodes) - 1, -1, -1):
         g = total(index)
         if g is None:
             continue
+        totals[index] = g.index
         node = forward.nodes[index]
         if node.op == "matmul":
             parameter, part = node.attr
@@ -102,11 +106,14 @@ def reverse(forward: Graph) -> Backward:
             args = [b.symbol(a) for a in node.args]
             for a, ga in zip(node.args, rule(b.symbol(index), *args, g), strict=True):
                 accumulate(a, ga)
+    gradients_of_named = tuple((name, totals[i]) for name, i in named if i in totals)
     roots = [*results.values(), *(o.cotangent for o in outers), *(v.cotangent for v in vectors)]
+    roots += [g for _, g in gradients_of_named]
     nodes, place = pruned(b.nodes, roots, always=len(forward.nodes))
     return Backward(
         Graph(nodes, tuple((name, place[i]) for name, i in results.items())),
         len(forward.nodes),
         tuple(replace(o, source=place[o.source], cotangent=place[o.cotangent]) for o in outers),
         tuple(replace(v, cotangent=place[v.cotangent]) for v in vectors),
+        tuple((name, place[g]) for name, g in gradients_of_named),
     )

@@ -23,12 +23,15 @@ def zoneout(cell: Cell, share: float | None = None) -> Cell:
         return cell
     builder = Builder(cell.graph.nodes)
     dims = {s.name: s.dim for s in cell.states}
-    outputs = []
+    outputs, named = [], dict(cell.named)
     for name, index in cell.graph.outputs:
         new = builder.symbol(index)
         if new.node.args:
             old = builder.leaf("state", dims[name], name)
             d = builder.leaf("given", dims[name], ZONEOUT + name) if share is None else share
-            new = new + d * (old - new)
+            mixed = new + d * (old - new)
+            if named.get(name) == new.index:  # the state's own name, not that of a gate that happens to be its value
+                named[name] = mixed.index
+            new = mixed
         outputs.append((name, new.index))
-    return replace(cell, graph=Graph(tuple(builder.nodes), tuple(outputs)))
+    return replace(cell, graph=Graph(tuple(builder.nodes), tuple(outputs)), named=tuple(named.items()))

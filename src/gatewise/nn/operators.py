@@ -17,8 +17,10 @@ from ..backends import interpret
 from ..backends.cpu import runner
 from ..backends.cpu.layout import Layout
 from ..backends.cpu.target import host
-from ..ir.cell import Cell
+from ..errors import GatewiseError
+from ..ir.cell import Cell, units
 from ..plan import plan
+from .watching import Watcher
 
 _cells: dict[str, Cell] = {}
 
@@ -45,13 +47,14 @@ def _inputs(cell: Cell, x, states, params, lengths):
     return x_array, initial, named, sizes, None if lengths is None else lengths.numpy()
 
 
-def _forward(x, states, params, given, lengths, key, reverse, save, record, compute_dtype="float32"):
+def _forward(x, states, params, given, lengths, key, reverse, save, record, compute_dtype="float32", gradients=()):
     cell = _cells[key]
     x_array, initial, named, sizes, lengths_array = _inputs(cell, x, states, params, lengths)
     result = runner.forward(
         *(cell, named, x_array, initial, sizes, lengths_array, reverse, save, tuple(record)),
         given=_arrays(given),
         compute_dtype=compute_dtype,
+        gradients=tuple(gradients),
     )
     outputs = [result.y, *result.finals, *result.recorded.values()]
     if save:
@@ -65,8 +68,7 @@ def _forward_shapes(x, states, params, given, lengths, key, reverse, save, recor
     steps, batch, _ = x.shape
     outputs = [x.new_empty((steps, batch, states[0].shape[1])), *(torch.empty_like(s) for s in states)]
     sizes = interpret.sizes_of(cell, x, _named(cell, params), states)
-    named = dict(cell.named)
-    outputs += [x.new_empty((steps, batch, sizes[cell.graph.nodes[named[r]].dim])) for r in record]
+    outputs += [x.new_empty((steps, batch, units(cell.named_dims[r], sizes))) for r in record]
     if save:
         outputs += [x.new_empty((steps, batch, s.shape[1])) for s in states[1:]]
         layout = Layout(plan(cell, tuple(record)), sizes, host(), str(x.dtype).removeprefix("torch."), "save")
@@ -75,8 +77,9 @@ def _forward_shapes(x, states, params, given, lengths, key, reverse, save, recor
 
 
 def _backward(
-    dy, dfinals, x, states, params, given, histories, kept, lengths, key, reverse, input_gradient, compute_dtype="float32"
-):
+    dy, dfinals, x, states, params, given, histories, kept, lengths, key, reverse, input_gradient, compute_dtype="float32",
+    gradients=(),
+):  # fmt: skip
     cell = _cells[key]
     x_array, initial, named, sizes, lengths_array = _inputs(cell, x, states, params, lengths)
     saved = runner.Saved(tuple(_arrays(histories)), kept.numpy(), lengths_array)
@@ -86,9 +89,11 @@ def _backward(
         *(cell, named, x_array, initial, sizes, saved, dy_array, carried, reverse, input_gradient),
         given=_arrays(given),
         compute_dtype=compute_dtype,
+        record=tuple(gradients),
     )
     dx = np.empty((0,), x_array.dtype) if g.x is None else g.x
-    return [torch.from_numpy(a) for a in (dx, *g.states, *(g.params[p.name] for p in cell.parameters))]
+    found = (dx, *g.states, *(g.params[p.name] for p in cell.parameters), *g.recorded.values())
+    return [torch.from_numpy(a) for a in found]
 
 
 def _backward_shapes(
@@ -103,19 +108,23 @@ def _backward_shapes(
 
 
 class _Recurrent(torch.autograd.Function):
-    """The operator with its derivative. Tensors come flat, since autograd looks at no lists."""
+    """The operator with its derivative. Tensors come flat, since autograd looks at no lists.
+
+    watcher: takes the gradients of named values in backward, by name; None where nobody asked."""
 
     @staticmethod
-    def forward(ctx, run, facts, *tensors):
+    def forward(ctx, run, facts, watcher, *tensors):
         states, given, lengths, key, reverse, record, compute_dtype = facts
         end = len(tensors) - given
         x, initial, weights = tensors[0], tensors[1 : 1 + states], tensors[1 + states : end]
+        gradients = {} if watcher is None else {"gradients": watcher.gradients}
         output = run(
-            x, list(initial), list(weights), list(tensors[end:]), lengths, key, reverse, True, record, compute_dtype
+            *(x, list(initial), list(weights), list(tensors[end:]), lengths, key, reverse, True, record, compute_dtype),
+            **gradients,
         )
         histories = [output[0], *output[1 + states + len(record) : -1]]
         ctx.set_materialize_grads(False)
-        ctx.facts = facts
+        ctx.facts, ctx.watcher = facts, watcher
         ctx.save_for_backward(*tensors, *histories, output[-1])
         ctx.mark_non_differentiable(*histories[1:], output[-1])
         return tuple(output)
@@ -123,24 +132,28 @@ class _Recurrent(torch.autograd.Function):
     @staticmethod
     def backward(ctx, *grads):
         states, given, lengths, key, reverse, record, compute_dtype = ctx.facts
-        params = len(ctx.needs_input_grad) - 3 - states - given
+        params, watcher = len(ctx.needs_input_grad) - 4 - states - given, ctx.watcher
         if any(g is not None for g in grads[1 + states : 1 + states + len(record)]):
             raise RuntimeError("recorded values are for looking at: no gradient flows back through them")
         x, *rest = ctx.saved_tensors
         initial, weights = rest[:states], rest[states : states + params]
         extra, histories, kept = rest[states + params :][:given], rest[states + params + given : -1], rest[-1]
         dy, dfinals = grads[0], list(grads[1 : 1 + states])
-        wants_x = ctx.needs_input_grad[2]
+        wants_x = ctx.needs_input_grad[3]
         if torch.is_grad_enabled():
             dx, dstates, dparams = _differentiable(
-                key, x, initial, weights, extra, dy, dfinals, lengths, reverse, compute_dtype
+                key, x, initial, weights, extra, dy, dfinals, lengths, reverse, compute_dtype, watcher
             )
             found = [dx, *dstates, *dparams]
         else:
-            found = (torch.ops.gatewise.recurrent_backward if _watched() else _backward)(
-                *(dy, dfinals, x, initial, weights, extra, histories, kept, lengths, key, reverse, wants_x, compute_dtype)
-            )
-        return (None, None, found[0] if wants_x else None, *found[1:], *[None] * given)
+            arguments = (dy, dfinals, x, initial, weights, extra, histories, kept, lengths, key, reverse, wants_x)
+            if watcher is not None:
+                found = _backward(*arguments, compute_dtype, watcher.gradients)
+                found, seen = found[: 1 + states + params], found[1 + states + params :]
+                watcher.take_gradients(dict(zip(watcher.gradients, seen, strict=True)))
+            else:
+                found = (torch.ops.gatewise.recurrent_backward if _watched() else _backward)(*arguments, compute_dtype)
+        return (None, None, None, found[0] if wants_x else None, *found[1:], *[None] * given)
 
 
 def _watched() -> bool:
@@ -153,14 +166,25 @@ def _watched() -> bool:
     )
 
 
-def recurrent(x, states, params, given, lengths, key, reverse, save, compute_dtype="float32") -> list[torch.Tensor]:
+def recurrent(
+    x, states, params, given, lengths, key, reverse, save, compute_dtype="float32", watcher: Watcher | None = None
+) -> list[torch.Tensor]:
     """The operator, without the way through torch's dispatcher where nobody watches: a small step costs a third less."""
+    record = () if watcher is None else watcher.values
     if _watched() or type(x) not in (torch.Tensor, torch.nn.Parameter):
+        if watcher is not None:
+            raise GatewiseError("inside torch.compile, a trace or torch.func nothing can be recorded; call the layer itself")
         return torch.ops.gatewise.recurrent(x, states, params, given, lengths, key, reverse, save, [], compute_dtype)
     if not save:
-        return _forward(x, states, params, given, lengths, key, reverse, False, (), compute_dtype)
-    facts = len(states), len(given), lengths, key, reverse, (), compute_dtype
-    return list(_Recurrent.apply(_forward, facts, x, *states, *params, *given))
+        found = _forward(x, states, params, given, lengths, key, reverse, False, record, compute_dtype)
+    else:
+        facts = len(states), len(given), lengths, key, reverse, record, compute_dtype
+        asked = watcher if watcher is not None and watcher.gradients else None
+        found = list(_Recurrent.apply(_forward, facts, asked, x, *states, *params, *given))
+    if watcher is not None:
+        shown = found[1 + len(states) :][: len(record)]
+        watcher.take_values({name: value.detach() for name, value in zip(record, shown, strict=True)})
+    return found
 
 
 def _with_gradient(keys, x, states, params, given, lengths, key, reverse, save, record, compute_dtype="float32"):
@@ -177,17 +201,20 @@ def _with_gradient(keys, x, states, params, given, lengths, key, reverse, save, 
     if not save:
         raise RuntimeError("gatewise::recurrent was called with save=False and cannot be differentiated")
     facts = len(states), len(given), lengths, key, reverse, record, compute_dtype
-    return list(_Recurrent.apply(run, facts, *tensors, *given))
+    return list(_Recurrent.apply(run, facts, None, *tensors, *given))
 
 
-def _differentiable(key, x, initial, weights, given, dy, dfinals, lengths, reverse, compute_dtype):
+def _differentiable(key, x, initial, weights, given, dy, dfinals, lengths, reverse, compute_dtype, watcher=None):
     """The gradients as a graph of torch's own operations, for gradients of gradients: through the interpreter."""
     cell = _cells[key]
     inputs = [x, *initial, *weights]
     fresh = [t if t.requires_grad else t.detach().requires_grad_() for t in inputs]
     states = fresh[1 : 1 + len(initial)]
     named = _named(cell, fresh[1 + len(initial) :])
-    tape = interpret.forward(cell, named, fresh[0], states, lengths, reverse, given=given, compute_dtype=compute_dtype)
+    see = None if watcher is None else watcher.see_gradients(len(x))
+    tape = interpret.forward(
+        cell, named, fresh[0], states, lengths, reverse, given=given, compute_dtype=compute_dtype, see=see
+    )
     pairs = [(o, g) for o, g in zip((tape.y, *tape.finals), (dy, *dfinals), strict=True) if g is not None]
     found = torch.autograd.grad([o for o, _ in pairs], fresh, [g for _, g in pairs], create_graph=True, allow_unused=True)
     found = [torch.zeros_like(t) if g is None else g for g, t in zip(found, fresh, strict=True)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from ..ir.transform import zoneout
 from .normalise import InputNorm, input_matrices
 from .regularise import drop, zoneout_masks
 from .standard import run_fused, standard_of
+from .watching import Pass, Watcher
 
 _COMPILED = (torch.float32, torch.float64)
 COMPUTE_DTYPES = ("float32", "bfloat16")
@@ -31,6 +32,12 @@ if not _KERNELS:
         "llvmlite is not installed, so cells run in the interpreter, many times slower: pip install 'gatewise[jit]'",
         stacklevel=2,
     )
+
+
+class Observer(Protocol):
+    """Is told of every pass of a layer and direction, as `gatewise.inspect.record` is."""
+
+    def begin(self, layer: Recurrent, name: str, cell: Cell, rows: Tensor | None) -> Pass | None: ...
 
 
 class Recurrent(nn.Module):
@@ -129,6 +136,7 @@ class Recurrent(nn.Module):
         unused = sorted(set(sizes) - set(self.cell.dims))
         if unused:
             raise GatewiseError(f"cell {self.cell.name!r} has no size {unused[0]!r}; it has {', '.join(self.cell.dims)}")
+        self.observer: Observer | None = None
         self._normed = input_matrices(self.cell) if batch_norm else []
         self._plan_runs()
         self._make_parameters(device, dtype)
@@ -281,8 +289,10 @@ class Recurrent(nn.Module):
                 raise GatewiseError(f"lengths must lie between 0 and {x.shape[0]}, the steps of x; got {low} to {high}")
         return lengths
 
-    def _run(self, x: Tensor, initial: Sequence[Tensor], lengths: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """All layers and directions: x [T, B, I]."""
+    def _run(
+        self, x: Tensor, initial: Sequence[Tensor], lengths: Tensor | None, rows: Tensor | None = None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """All layers and directions: x [T, B, I]. rows: for an observer, where the rows of the caller's batch lie."""
         finals: list[tuple[Tensor, ...]] = []
         outputs: list[Tensor] = []
         x = drop(x, self.input_dropout, self.training, self.variational)
@@ -296,7 +306,10 @@ class Recurrent(nn.Module):
             params = self._dropped_weights(self.cell_parameters(layer, ending))
             cell, given = self._zoned(x, sizes)
             read, params = self._normalised(x, params, lengths, ending)
-            y, final = self._run_segments(cell, read, states, params, lengths, reverse, given)
+            seen = None
+            if self.observer is not None:
+                seen = self.observer.begin(self, f"layer{layer}{'_reverse' if reverse else ''}", cell, rows)
+            y, final = self._run_segments(cell, read, states, params, lengths, reverse, given, seen)
             outputs.append(y)
             finals.append(final)
         y = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
@@ -305,17 +318,29 @@ class Recurrent(nn.Module):
 
     def _run_segments(
         self, cell: Cell, x: Tensor, states: Sequence[Tensor], params: Sequence[Tensor], lengths: Tensor | None,
-        reverse: bool, given: Sequence[Tensor],
+        reverse: bool, given: Sequence[Tensor], seen: Pass | None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:  # fmt: skip
         """One layer and direction, in segments whose insides are computed again in backward, if so asked."""
         steps, k = x.shape[0], self.checkpoint_steps
         if k is None or steps <= k or not torch.is_grad_enabled():
-            return run_direction(cell, x, states, params, lengths, reverse, given, self.compute_dtype)
+            watcher = None if seen is None else seen.piece(0)
+            return run_direction(cell, x, states, params, lengths, reverse, given, self.compute_dtype, watcher)
         starts, ys, current = range(0, steps, k), {}, tuple(states)
         for start in reversed(starts) if reverse else starts:
             part = slice(start, start + k)
             inside = None if lengths is None else (lengths - start).clamp(0, min(k, steps - start))
-            arguments = (cell, x[part], current, params, inside, reverse, [g[part] for g in given], self.compute_dtype)
+            watcher = None if seen is None else seen.piece(start)
+            arguments = (
+                cell,
+                x[part],
+                current,
+                params,
+                inside,
+                reverse,
+                [g[part] for g in given],
+                self.compute_dtype,
+                watcher,
+            )
             ys[start], current = checkpoint(run_direction, *arguments, use_reentrant=False, preserve_rng_state=False)
         return torch.cat([ys[start] for start in starts]), current
 
@@ -362,7 +387,7 @@ class Recurrent(nn.Module):
         given = self._as_tuple(states)
         if given is not None and x.sorted_indices is not None:
             given = tuple(s.index_select(1, x.sorted_indices) for s in given)
-        y, finals = self._run(padded, self._initial(padded, given, False), counts)
+        y, finals = self._run(padded, self._initial(padded, given, False), counts, x.unsorted_indices)
         data, _ = torch._VF._pack_padded_sequence(y, counts, False)
         if x.unsorted_indices is not None:
             finals = tuple(f.index_select(1, x.unsorted_indices) for f in finals)
@@ -400,6 +425,7 @@ def run_direction(
     reverse: bool,
     given: Sequence[Tensor] = (),
     compute_dtype: str = "float32",
+    watcher: Watcher | None = None,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """One layer and direction, by the best means for where the tensors are: our kernels on a CPU in float32 and
     float64, torch's fused layer elsewhere for its own cells, and the interpreter for all else. Products of bfloat16
@@ -420,11 +446,18 @@ def run_direction(
         tensors = (x, *states, *params)
         save = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
         key = operators.register(cell)
-        found = operators.recurrent(x, list(states), list(params), list(given), lengths, key, reverse, save, compute_dtype)
+        found = operators.recurrent(
+            *(x, list(states), list(params), list(given), lengths, key, reverse, save, compute_dtype, watcher)
+        )
         return found[0], tuple(found[1 : 1 + len(states)])
     standard = standard_of(cell) if x.device.type != "cpu" else None
-    if standard is not None:
+    if standard is not None and watcher is None:
         return run_fused(standard, x, states, params, lengths, reverse)
     named = {p.name: value for p, value in zip(cell.parameters, params, strict=True)}
-    tape = interpret.forward(cell, named, x, states, lengths, reverse, given=given)
+    if watcher is None:
+        tape = interpret.forward(cell, named, x, states, lengths, reverse, given=given)
+    else:
+        see = watcher.see_gradients(len(x)) if watcher.gradients and torch.is_grad_enabled() else None
+        tape = interpret.forward(cell, named, x, states, lengths, reverse, watcher.values, given=given, see=see)
+        watcher.take_values({name: value.detach() for name, value in tape.recorded.items()})
     return tape.y, tape.finals

@@ -10,7 +10,7 @@ OLD = "old"  # a state before the step (the initial state at a row's first step)
 GIVEN = "given"  # what the caller gives for every step beside x
 NEW = "new"  # a state after the step
 DX = "dx"  # the gradient of x
-RECORD = "record"  # a named value that was asked for
+RECORD = "record"  # a named value that was asked for, or in backward its gradient
 # Arrays of the user, [B, units]:
 CARRY = "carry"  # the gradient of a state on its way back through time
 # A trained vector's gradient, summed over rows and steps:

@@ -47,6 +47,7 @@ class Plan:
     cell: Cell
     record: tuple[str, ...]
     input_gradient: bool
+    gradients: tuple[str, ...]
     infer: Schedule
     save: Schedule
     backward: Schedule
@@ -118,8 +119,9 @@ def _is_read(cell: Cell, number: int, needed: list[int], have: dict[int, object]
 
 
 @lru_cache(maxsize=256)
-def plan(cell: Cell, record: tuple[str, ...] = (), input_gradient: bool = True) -> Plan:
-    """The plan of a cell. record: named values to hand out; input_gradient: whether dx is wanted."""
+def plan(cell: Cell, record: tuple[str, ...] = (), input_gradient: bool = True, gradients: tuple[str, ...] = ()) -> Plan:
+    """The plan of a cell. record: named values to hand out; input_gradient: whether dx is wanted; gradients: named values
+    whose gradients backward hands out."""
     given = leaves(cell)
     news = {i: Place(NEW, name) for name, i in reversed(cell.graph.outputs) if i not in given}
     back = cell.backward
@@ -150,12 +152,12 @@ def plan(cell: Cell, record: tuple[str, ...] = (), input_gradient: bool = True) 
 
     wanted = [(i, Place(NEW, name), _dim(cell, name)) for name, i in cell.graph.outputs]
     named = dict(cell.named)
-    wanted += [(named[r], Place(RECORD, r), cell.graph.nodes[named[r]].dim) for r in record]
+    wanted += [(named[r], Place(RECORD, r), cell.named_dims[r]) for r in record]
     infer, save = (_forward(cell, given, wanted, k) for k in ({}, keep))
-    backward, outers = _backward(cell, back, grads, {**news, **keep, **given}, kept)
+    backward, outers = _backward(cell, back, grads, {**news, **keep, **given}, kept, gradients)
     if not input_gradient:
-        kept.panels = plan(cell, record, True).kept.panels  # as wide as forward makes them
-    return Plan(cell, record, input_gradient, infer, save, backward, outers, kept)
+        kept.panels = plan(cell, record, True, gradients).kept.panels  # as wide as forward makes them
+    return Plan(cell, record, input_gradient, gradients, infer, save, backward, outers, kept)
 
 
 def delayed_inputs(cell: Cell) -> list[str]:
@@ -223,9 +225,16 @@ def _dim(cell: Cell, state: str) -> str:
     return next(s.dim for s in cell.states if s.name == state)
 
 
-def _backward(cell: Cell, back: Backward, grads: dict[str, int], at_hand: dict[int, Place], kept: Kept):
+def _backward(
+    cell: Cell,
+    back: Backward,
+    grads: dict[str, int],
+    at_hand: dict[int, Place],
+    kept: Kept,
+    gradients: tuple[str, ...],
+) -> tuple[Schedule, list[OuterProduct]]:
     """The backward schedule and the weights' products; widens `kept` by the slots that gradients need."""
-    nodes = list(back.graph.nodes)
+    nodes, named = list(back.graph.nodes), dict(back.named)
     wanted: list[tuple[int, Place, str]] = []
     for name, i in grads.items():
         place, dim = (Place(DX), INPUT_DIM) if name == INPUT_GRADIENT else (Place(CARRY, name), _dim(cell, name))
@@ -234,6 +243,7 @@ def _backward(cell: Cell, back: Backward, grads: dict[str, int], at_hand: dict[i
         if state.name not in grads:  # nothing depends on the old state: no gradient goes further back
             nodes.append(Node("const", (), ONE, 0.0))
             wanted.append((len(nodes) - 1, Place(CARRY, state.name), state.dim))
+    wanted += [(named[g], Place(RECORD, g), cell.named_dims[g]) for g in gradients if g in named]
     for v in back.vectors:
         wanted.append((v.cotangent, Place(GRADIENT, f"{v.parameter}.{v.part}"), nodes[v.cotangent].dim))
     graph = Graph(tuple(nodes), back.graph.outputs)

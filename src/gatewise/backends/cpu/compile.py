@@ -142,6 +142,7 @@ def cache_key(layout: Layout) -> str:
         layout.cell.key,
         layout.plan.record,
         layout.plan.input_gradient,
+        layout.plan.gradients,
         sorted(layout.sizes.items()),
         layout.dtype,
         layout.mode,

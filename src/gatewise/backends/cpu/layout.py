@@ -157,7 +157,7 @@ class Layout:
 
     def _geometry(self, group: Group) -> Geometry:
         if group.dim == ONE:
-            return Geometry(group, (Panels(0, 1, 1, 0),), (), (1,))
+            return Geometry(group, (Panels(0, 1, 1, 1),), (), (1,))
         count = len(group.accumulators)
         widest = max(_TILE_ROWS[self.target.registers])
         if not count:
@@ -383,9 +383,7 @@ class Layout:
             names += ["dy", *(f"carry:{s.name}" for s in self.cell.states)]
             if any(p.kind == "dx" for g in self.schedule.groups for _, p in g.stores):
                 names.append("dx")
-        else:
-            names += [f"record:{p.name}" for g in self.schedule.groups for _, p in g.stores if p.kind == "record"]
-        return names
+        return names + [f"record:{p.name}" for g in self.schedule.groups for _, p in g.stores if p.kind == "record"]
 
     @cached_property
     def fields(self) -> dict[str, int]:

@@ -39,10 +39,11 @@ def _kernel(
     mode: str,
     record: tuple[str, ...],
     input_gradient: bool,
+    gradients: tuple[str, ...],
     target: Target,
     bfloat16: str,
 ) -> Kernel:
-    return build_kernel(plan(cell, record, input_gradient), dict(sizes), dtype, mode, target, bfloat16)
+    return build_kernel(plan(cell, record, input_gradient, gradients), dict(sizes), dtype, mode, target, bfloat16)
 
 
 def kernel(
@@ -54,15 +55,17 @@ def kernel(
     input_gradient: bool = True,
     lanes: int | None = None,
     compute_dtype: str | None = None,
+    gradients: tuple[str, ...] = (),
 ) -> Kernel:
     """The kernel of a cell for a mode ("infer", "save", "backward"), built on first use.
 
+    gradients: the named values whose gradients backward hands out; the kernel that saves for it is asked for the same.
     compute_dtype: "bfloat16" rounds the operands of products to it, in a kernel of float32; else products are of `dtype`.
     Raises GatewiseError where the processor has no such products."""
     key = tuple((d, int(sizes[d])) for d in cell.dims)
     narrow = bfloat16_products(lanes) if compute_dtype == "bfloat16" else ""
     with _building:
-        return _kernel(cell, key, dtype, mode, record, input_gradient, host(lanes), narrow)
+        return _kernel(cell, key, dtype, mode, record, input_gradient, gradients, host(lanes), narrow)
 
 
 @dataclass(frozen=True)
@@ -381,12 +384,14 @@ def forward(
     given: Sequence[np.ndarray] = (),
     division: tuple[int, int] | None = None,
     compute_dtype: str | None = None,
+    gradients: tuple[str, ...] = (),
 ) -> Result:
     """All steps of a layer. Arrays are C-contiguous and of one dtype; shapes as in interpret.forward.
 
-    division: what `split` else decides. compute_dtype: as in `kernel`."""
+    record: named values to hand out, [T, B, units] each, 0 past a row's length. division: what `split` else decides.
+    compute_dtype, gradients: as in `kernel`."""
     dtype = x.dtype.name
-    k = kernel(cell, sizes, dtype, "save" if save else "infer", record, True, lanes, compute_dtype)
+    k = kernel(cell, sizes, dtype, "save" if save else "infer", record, True, lanes, compute_dtype, gradients)
     layout = k.layout
     steps, batch = x.shape[:2]
     threads = threads or worth(layout, steps, batch)
@@ -396,10 +401,7 @@ def forward(
     for n, state in enumerate(cell.states):
         whole = save or n == 0 or steps < 2 or state.name in layout.handed
         histories.append(POOL.empty((steps if whole else 2, batch, sizes[state.dim]), x.dtype))
-    recorded = {}
-    for name in record:
-        dim = cell.graph.nodes[dict(cell.named)[name]].dim
-        recorded[name] = (POOL.zeros if lengths is not None else POOL.empty)((steps, batch, sizes[dim]), x.dtype)
+    recorded = _room(layout, record, steps, batch, lengths)
     kept = POOL.empty((kept_bytes(layout, steps, batch),), np.uint8) if save else None
     if steps and batch:
         blueprint = _blueprint(k, rows, members, steps, batch, reverse, lengths is None)
@@ -408,8 +410,7 @@ def forward(
         addresses["work"] = address(work)
         if kept is not None:
             addresses["kept"] = address(kept)
-        for name, a in recorded.items():
-            addresses[f"record:{name}"] = address(a)
+        addresses |= {f"record:{name}": address(a) for name, a in recorded.items()}
         _run(k, blueprint, addresses, numbers, work)
     finals = tuple(
         _final(history, start, lengths, reverse, steps) for history, start in zip(histories, initial, strict=True)
@@ -419,6 +420,17 @@ def forward(
         saved = Saved(tuple(histories), kept, lengths)
         saved.trailer[:3] = groups, members, 0
     return Result(histories[0], finals, recorded, saved)
+
+
+def _room(layout: Layout, names: Sequence[str], steps: int, batch: int, lengths: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Arrays [T, B, units] for what a kernel hands out of every step, zero where it does not write."""
+    written = {f"record:{name}" for name in names} & set(layout.user_arrays)
+    found = {}
+    for name in names:
+        shape = steps, batch, layout.units(layout.cell.named_dims[name])
+        make = POOL.empty if lengths is None and f"record:{name}" in written else POOL.zeros
+        found[name] = make(shape, np.dtype(layout.dtype))
+    return found
 
 
 def _final(history: np.ndarray, start: np.ndarray, lengths: np.ndarray | None, reverse: bool, steps: int) -> np.ndarray:
@@ -438,11 +450,12 @@ def _final(history: np.ndarray, start: np.ndarray, lengths: np.ndarray | None, r
 
 @dataclass
 class Gradients:
-    """x is None where it was not asked for."""
+    """x is None where it was not asked for. recorded: of every step, [T, B, units] each, 0 past a row's length."""
 
     x: np.ndarray | None
     states: tuple[np.ndarray, ...]
     params: dict[str, np.ndarray]
+    recorded: dict[str, np.ndarray]
 
 
 def backward(
@@ -459,23 +472,28 @@ def backward(
     lanes: int | None = None,
     given: Sequence[np.ndarray] = (),
     compute_dtype: str | None = None,
+    record: tuple[str, ...] = (),
 ) -> Gradients:
-    """Backpropagation through time. It works in the memory that forward kept; a second time it runs forward again."""
+    """Backpropagation through time. It works in the memory that forward kept; a second time it runs forward again.
+
+    record: named values whose gradients are handed out; forward was given the same as `gradients`."""
     if saved.used:
         again = forward(
             *(cell, params, x, initial, sizes, saved.lengths, reverse, True, (), None, lanes, given, saved.division),
             compute_dtype=compute_dtype,
+            gradients=record,
         )
         assert again.saved is not None
         saved = again.saved
     saved.trailer[2] = 1
     dtype = x.dtype.name
-    k = kernel(cell, sizes, dtype, "backward", (), input_gradient, lanes, compute_dtype)
+    k = kernel(cell, sizes, dtype, "backward", (), input_gradient, lanes, compute_dtype, record)
     layout = k.layout
     steps, batch = x.shape[:2]
     groups, members = _possible(saved.division)
     rows = deal_rows(steps, batch, saved.lengths, reverse, groups)
     carried = _carried(cell, sizes, dfinals, batch, x.dtype)
+    recorded = _room(layout, record, steps, batch, saved.lengths)
     dx = None
     if input_gradient:
         written = steps and "dx" in layout.user_arrays  # every row, zeros past its length
@@ -492,10 +510,11 @@ def backward(
             addresses["dx"] = address(dx)
         for s, a in zip(cell.states, carried, strict=True):
             addresses[f"carry:{s.name}"] = address(a)
+        addresses |= {f"record:{name}": address(a) for name, a in recorded.items()}
         _run(k, blueprint, addresses, numbers, work)
         _collect(blueprint, gradients, work)
     views = {p.name: _view(gradients, *layout.gradient_places[p.name]) for p in cell.parameters}
-    return Gradients(dx, carried, views)
+    return Gradients(dx, carried, views, recorded)
 
 
 def _carried(

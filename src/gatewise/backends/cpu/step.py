@@ -381,7 +381,7 @@ def row_address(f: Function, layout: Layout, args: Any, clock: Clock, name: str,
         dim = next(s.dim for s in layout.cell.states if s.name == state)
         return f.at(base, f.mul(index, layout.units(dim) * es))
     if kind == "record":
-        dim = layout.cell.graph.nodes[dict(layout.cell.named)[state]].dim
+        dim = layout.cell.named_dims[state]
     elif kind == "given":
         dim = layout.cell.given[state]
     else:
