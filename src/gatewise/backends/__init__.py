@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping, Sequence
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,6 +19,15 @@ def compiler_available() -> bool:
     return importlib.util.find_spec("llvmlite") is not None
 
 
+class LayerRun(NamedTuple):
+    """y [T, B, width of the first state], the final states [B, width], and named values [T, B, units] that were asked for;
+    y and values are 0 past a row's length."""
+
+    y: np.ndarray
+    finals: tuple[np.ndarray, ...]
+    recorded: dict[str, np.ndarray]
+
+
 def run_layer(
     cell: Cell,
     params: Mapping[str, np.ndarray],
@@ -25,12 +35,12 @@ def run_layer(
     states: Sequence[np.ndarray] | None = None,
     lengths: np.ndarray | None = None,
     reverse: bool = False,
-) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    record: Sequence[str] = (),
+) -> LayerRun:
     """One layer over a batch of sequences, on NumPy arrays: compiled where llvmlite is installed, else interpreted.
 
     params by name, as the equations use them (`Parameter.constrained`); x [T, B, input_size]; states [B, width] each,
-    zero if None; lengths [B]. All arrays are of x's dtype, float32 or float64. Returns y [T, B, width of the first
-    state] and the final states.
+    zero if None; lengths [B]. All arrays are of x's dtype, float32 or float64. record: named values to hand out.
     """
     sizes = interpret.sizes_of(cell, x, params, states)
     if states is None:
@@ -41,7 +51,8 @@ def run_layer(
         arrays = {n: np.ascontiguousarray(a, x.dtype) for n, a in params.items()}
         initial = [np.ascontiguousarray(s, x.dtype) for s in states]
         lengths = None if lengths is None else np.asarray(lengths, np.int64)
-        result = runner.forward(cell, arrays, np.ascontiguousarray(x), initial, sizes, lengths, reverse)
-        return result.y, result.finals
-    tape = interpret.forward(cell, params, x, states, lengths, reverse)
-    return tape.y, tape.finals
+        x = np.ascontiguousarray(x)
+        result = runner.forward(cell, arrays, x, initial, sizes, lengths, reverse, record=tuple(record))
+        return LayerRun(result.y, result.finals, result.recorded)
+    tape = interpret.forward(cell, params, x, states, lengths, reverse, record)
+    return LayerRun(tape.y, tape.finals, tape.recorded)

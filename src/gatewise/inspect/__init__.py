@@ -1,5 +1,6 @@
 """See inside recurrent networks: gates, states, and gradients through time."""
 
 from .tape import Tape, record
+from .trace import Trace
 
-__all__ = ["Tape", "record"]
+__all__ = ["Tape", "Trace", "record"]

@@ -39,6 +39,11 @@ class State:
     dim: str = HIDDEN
 
 
+def layer_name(layer: int, reverse: bool) -> str:
+    """What a layer and direction of a stack is called."""
+    return f"layer{layer}{'_reverse' if reverse else ''}"
+
+
 def units(dim: str, sizes: Mapping[str, int]) -> int:
     """The number of units of a dim; one for a number a row."""
     return 1 if dim == SCALAR else sizes[dim]

@@ -16,7 +16,7 @@ from ..backends import compiler_available, interpret
 from ..backends.stream import Stream, StreamStack
 from ..cells.initialise import initialise
 from ..errors import GatewiseError
-from ..ir.cell import HIDDEN, INPUT, Cell
+from ..ir.cell import HIDDEN, INPUT, Cell, layer_name
 from ..ir.trace import Recipe
 from ..ir.transform import zoneout
 from .normalise import InputNorm, input_matrices
@@ -308,7 +308,7 @@ class Recurrent(nn.Module):
             read, params = self._normalised(x, params, lengths, ending)
             seen = None
             if self.observer is not None:
-                seen = self.observer.begin(self, f"layer{layer}{'_reverse' if reverse else ''}", cell, rows)
+                seen = self.observer.begin(self, layer_name(layer, reverse), cell, rows)
             y, final = self._run_segments(cell, read, states, params, lengths, reverse, given, seen)
             outputs.append(y)
             finals.append(final)

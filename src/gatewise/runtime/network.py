@@ -9,9 +9,11 @@ import numpy as np
 from ..backends import run_layer
 from ..backends.stream import Stream, StreamStack
 from ..errors import FileError
+from ..ir.cell import layer_name
 from .architecture import Architecture, Stack
 
 LayerStates = tuple[np.ndarray, ...]
+Seen = dict[str, dict[str, np.ndarray]]  # by layer and name, [T, B, units]
 
 
 class RuntimeNetwork:
@@ -61,7 +63,11 @@ class RuntimeNetwork:
         return NetworkStream(self, states)
 
     def run(
-        self, inputs: np.ndarray, states: list[LayerStates] | None = None, lengths: np.ndarray | None = None
+        self,
+        inputs: np.ndarray,
+        states: list[LayerStates] | None = None,
+        lengths: np.ndarray | None = None,
+        seen: Seen | None = None,
     ) -> tuple[np.ndarray, list[LayerStates]]:
         """Scores for every step, or for every sequence, as the architecture's readout has it.
 
@@ -69,6 +75,8 @@ class RuntimeNetwork:
             inputs: token numbers [T, B], features [T, B, F], or words and their characters, see `encode`.
             states: what an earlier call returned, one tuple of [B, width] a layer and direction; None starts from zero.
             lengths: the number of steps that count in each row [B]; None means T.
+            seen: filled with every named value of every layer; and where there is attention, with its weights [T, B] as
+                "readout", "attention".
 
         Returns:
             Scores (logits) [T, B, V] or [B, V], float32, and the states after the last step.
@@ -76,7 +84,9 @@ class RuntimeNetwork:
         x = self.encode(inputs)
         if self.architecture.convolution is not None:
             x, lengths = self._convolve(x, lengths)
-        y, after = self._layers.run(x, states, lengths)
+        y, after = self._layers.run(x, states, lengths, seen)
+        if seen is not None and self.architecture.readout.kind == "attention":
+            seen["readout"] = {"attention": self.attention(y, lengths)}
         return self.scores(self._read(y, lengths), x), after
 
     def _convolve(self, x: np.ndarray, lengths: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
@@ -138,17 +148,20 @@ class Layers:
         ]
 
     def run(
-        self, x: np.ndarray, states: Sequence[LayerStates] | None, lengths: np.ndarray | None
+        self, x: np.ndarray, states: Sequence[LayerStates] | None, lengths: np.ndarray | None, seen: Seen | None = None
     ) -> tuple[np.ndarray, list[LayerStates]]:
         """Outputs [T, B, directions * H] of x [T, B, I], and the states after, one tuple a layer and direction."""
         after: list[LayerStates] = []
-        for directions in self.parameters:
+        record = () if seen is None else tuple(self.cell.named_dims)
+        for layer, directions in enumerate(self.parameters):
             outputs = []
             for parameters, reverse in zip(directions, (False, True), strict=False):
                 before = None if states is None else states[len(after)]
-                y, new = run_layer(self.cell, parameters, x, before, lengths, reverse)
+                y, new, recorded = run_layer(self.cell, parameters, x, before, lengths, reverse, record)
                 outputs.append(y)
                 after.append(tuple(new))
+                if seen is not None:
+                    seen[layer_name(layer, reverse)] = recorded
             x = outputs[0] if len(outputs) == 1 else np.concatenate(outputs, axis=2)
         return x, after
 

@@ -9,9 +9,17 @@ import numpy as np
 
 from ..data.sequences import Sequences
 from ..errors import GatewiseError
+from ..runtime.network import log_softmax
 from .estimator import option
 from .labels import as_labels, balance, learn_classes, numbers_of
 from .sequences import WithReadout, check_count, column
+
+
+def probabilities(scores: np.ndarray) -> np.ndarray:
+    """Of each class [N, C], from scores [N, C], or [N, 1] of the second of two."""
+    if scores.shape[1] == 1:
+        scores = np.concatenate([np.zeros_like(scores), scores], 1)
+    return np.exp(log_softmax(scores))
 
 
 class SequenceClassifier(WithReadout):
@@ -69,12 +77,8 @@ class SequenceClassifier(WithReadout):
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class [N, classes], in the order of `classes_`. X is as in `fit`."""
-        scores = self.decision_function(X)
-        if scores.ndim == 1:
-            p = 1 / (1 + np.exp(-scores))
-            return np.stack([1 - p, p], 1)
-        e = np.exp(scores - scores.max(1, keepdims=True))
-        return e / e.sum(1, keepdims=True)
+        self.check_is_fitted()
+        return probabilities(self.scores_of_sequences(X))
 
     def decision_function(self, X: Any) -> np.ndarray:
         """The network's scores (logits): [N] of the second class where there are two, else [N, classes]."""
@@ -93,6 +97,9 @@ class SequenceClassifier(WithReadout):
         if (truth.dtype.kind in "US") != (self.classes_.dtype.kind in "US"):
             raise GatewiseError(f"y has labels of type {truth.dtype}, fit had {self.classes_.dtype}: give the same")
         return float(np.average(self.predict(X) == truth, weights=sample_weight))
+
+    def meaning_of_scores(self) -> dict[str, Any]:
+        return {"names": tuple(map(str, self.classes_)), "kind": "probability", "say": probabilities}
 
     def learned(self) -> dict[str, Any]:
         return {**super().learned(), "classes": self.classes_.tolist()}

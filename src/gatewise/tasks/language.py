@@ -12,7 +12,9 @@ import numpy as np
 from ..data.text import TextLike
 from ..data.vocabulary import vocabulary_from_json
 from ..errors import GatewiseError, ParameterError, require
+from ..inspect.trace import Reading
 from ..runtime.architecture import Architecture, Encoder, Head
+from ..runtime.network import log_softmax
 from ..runtime.sampling import Sampling, sample
 from ..runtime.scoring import log_likelihoods
 from .estimator import check_number, option
@@ -172,6 +174,22 @@ class LanguageModel(Model):
         if not tokens:
             raise GatewiseError("the perplexity of an empty text is not defined")
         return float(np.exp(-self.log_likelihood([text])[0] / tokens))
+
+    def reading(self, input: Any) -> Reading:
+        vocabulary = self.vocabulary_
+        numbers = vocabulary.encode(input)
+        if not len(numbers):
+            raise GatewiseError("there is nothing to explain in an empty text")
+        return Reading(
+            tokens=tuple(vocabulary.tokens[n] for n in numbers),
+            inputs=np.append(np.asarray([vocabulary.start]), numbers)[:, None],
+            unit=vocabulary.unit.removesuffix("s"),
+            names=vocabulary.tokens,
+            kind="probability",
+            say=lambda scores: np.exp(log_softmax(scores[:, 0])),
+            hidden=1,  # the line break that stands before every text
+            truth=numbers,
+        )
 
     def count_tokens(self, text: str) -> int:
         """The number of characters or words in ``text``."""

@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from ..errors import require
+from ..inspect.trace import Reading, Trace, look
 from ..modelfile import save_model
 from ..runtime.architecture import Architecture
 from ..runtime.network import RuntimeNetwork
 from .options import RecurrentOptions, TrainingOptions
 from .summary import table_of_layers
+
+if TYPE_CHECKING:
+    from ..inspect.attribution import Attribution
 
 LEARNED = "learned."  # the beginning of the names of arrays that are not the network's
 
@@ -65,6 +70,31 @@ class Model(TrainingOptions, RecurrentOptions):
         self.__dict__.update(state)
         if "weights_" in state:
             self._network = RuntimeNetwork(self.architecture_, self.weights_)
+
+    def reading(self, input: Any) -> Reading:
+        """How one input is read, step by step, and what the head's scores of it mean."""
+        raise NotImplementedError
+
+    def explain(self, input: Any) -> Trace:
+        """Look inside while the model reads one input: every gate and state at every step, what it says, and, by
+        `Trace.attribute`, which steps mattered.
+
+        Args:
+            input: one of what `predict` takes many of; a text for a language model.
+
+        Raises:
+            GatewiseError: the input cannot be read.
+        """
+        self.check_is_fitted()
+        reading = self.reading(input)
+
+        def attribute(method: str, step: int | None, number: int) -> Attribution:
+            require("torch", "train", "saying which steps mattered")
+            from .explanation import attribute_output
+
+            return attribute_output(self, reading, method, step, number)
+
+        return look(self._network, reading, attribute)
 
     def summary(self) -> str:
         """A table of layers, shapes and parameter counts."""

@@ -239,10 +239,18 @@ class Network(nn.Module):
             states: what an earlier call returned; None starts from zero.
             lengths: the number of steps that count in each row [B]; None means T.
         """
+        return self.read(self.encode(inputs), states, lengths)
+
+    def encode(self, inputs: Tensor) -> Tensor:
+        """Inputs of steps as vectors [T, B, E]."""
         if self.spelling is None:
-            x = self.encoder(inputs)
-        else:
-            x = torch.cat([self.encoder(inputs[..., 0]), self.spelling(inputs[..., 1:])], -1)
+            return self.encoder(inputs)
+        return torch.cat([self.encoder(inputs[..., 0]), self.spelling(inputs[..., 1:])], -1)
+
+    def read(
+        self, x: Tensor, states: Sequence[Tensor] | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, tuple[Tensor, ...], Tensor | None]:
+        """As `forward`, of vectors [T, B, E]."""
         if self.convolution is not None:
             x, lengths = self.convolution(x, lengths)
         # A cell with one state takes and gives a tensor, as torch.nn.GRU does; here states are always a tuple.

@@ -94,6 +94,12 @@ class SequenceRegressor(WithReadout):
         truth = numbers_like(y, found)
         return r2(truth, found, sample_weight)
 
+    def meaning_of_scores(self) -> dict[str, Any]:
+        scale, mean = self.target_scale_, self.target_mean_
+        names = ("y",) if self._single else tuple(f"y[{k}]" for k in range(len(mean)))
+        linear = {"columns": np.arange(len(mean)), "scale": scale, "offset": mean}
+        return {"names": names, "kind": "number", "say": lambda scores: scores * scale + mean, **linear}
+
     def learned(self) -> dict[str, Any]:
         target = {"mean": self.target_mean_.tolist(), "scale": self.target_scale_.tolist(), "single": self._single}
         return {**super().learned(), "target": target}

@@ -13,6 +13,7 @@ from .. import cells
 from ..data.lexicon import Lexicon
 from ..data.sequences import Sequences, by_length, pad, read_sequences
 from ..errors import GatewiseError, ParameterError, require
+from ..inspect.trace import Reading
 from ..runtime.architecture import Architecture, Convolution, Encoder, Head, Readout, Spelling, Stack
 from .estimator import option, other_default
 from .language import LARGEST_ONE_HOT
@@ -199,6 +200,25 @@ class SequenceModel(Model):
             spelling = Spelling(len(lexicon.characters), min(self.spelling_size, CHARACTER_SIZE), reader)
         stack = self.build_stack(self.bidirectional)
         return Architecture(encoder, stack, Head(self.outputs), convolution, self.architecture_readout, spelling)
+
+    def reading(self, input: Any) -> Reading:
+        sequences = read_sequences([input])
+        (item,) = self._encode(sequences)
+        lexicon = self.vocabulary_
+        if lexicon is None:
+            tokens: Sequence[str] = [str(k) for k in range(len(sequences.items[0]))]
+        else:
+            tokens = list(lexicon.split(sequences.items[0], as_written=True))
+        return Reading(
+            tokens=tuple(tokens[-len(item) :]),
+            inputs=item[:, None],
+            unit="step" if lexicon is None else lexicon.unit.removesuffix("s"),
+            **self.meaning_of_scores(),
+        )
+
+    def meaning_of_scores(self) -> dict[str, Any]:
+        """What `Reading` says of the head's scores: names, kind, say, and of numbers their scale."""
+        raise NotImplementedError
 
     def scores(self, X: Any) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """What the head gives for sequences, in batches: their places in X, scores [B, C] or [T, B, C], and lengths [B]."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..data.sequences import Sequences
 from ..errors import GatewiseError, ParameterError
+from ..runtime.network import log_softmax
 from .estimator import option, other_default
 from .labels import balance, learn_classes, numbers_of
 from .sequences import SequenceModel, check_count, column
@@ -83,8 +84,7 @@ class SequenceTagger(SequenceModel):
         """The probability of each label at each step: an array [T, classes] a sequence."""
         found: dict[int, np.ndarray] = {}
         for rows, scores, lengths in self.scores(X):
-            e = np.exp((scores - scores.max(-1, keepdims=True)).astype(np.float64))
-            p = e / e.sum(-1, keepdims=True)
+            p = np.exp(log_softmax(scores))
             found.update((row, p[:n, k]) for k, (row, n) in enumerate(zip(rows, lengths, strict=True)))
         return [found[row] for row in range(len(found))]
 
@@ -98,6 +98,12 @@ class SequenceTagger(SequenceModel):
         weights = np.ones(len(found)) if sample_weight is None else np.asarray(sample_weight)
         hits = [sum(a == b for a, b in zip(f, t, strict=True)) for f, t in zip(found, truth, strict=True)]
         return float((weights * hits).sum() / (weights * [len(t) for t in truth]).sum())
+
+    def meaning_of_scores(self) -> dict[str, Any]:
+        def say(scores: np.ndarray) -> np.ndarray:
+            return np.exp(log_softmax(scores[:, 0]))
+
+        return {"names": tuple(map(str, self.classes_)), "kind": "probability", "say": say}
 
     def learned(self) -> dict[str, Any]:
         return {**super().learned(), "classes": self.classes_.tolist()}
