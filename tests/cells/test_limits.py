@@ -57,7 +57,7 @@ def test_min_grus_parallel_form_equals_its_loop():
 def test_lem_stays_within_one(scale):
     cell = cells.get("lem")
     params, _ = parameters(cell, scale=scale)
-    y, finals = run_layer(cell, params, RNG.standard_normal((2000, 2, 4)) * 10)
+    y, finals, _ = run_layer(cell, params, RNG.standard_normal((2000, 2, 4)) * 10)
     assert np.abs(y).max() <= 1
     assert np.abs(finals[1]).max() <= 1
 
@@ -66,7 +66,7 @@ def test_cornn_stays_bounded():
     """arXiv 2010.00951: the states grow no faster than the square root of time; damped, not even so."""
     cell = cells.get("cornn", dt=0.05)
     params, _ = parameters(cell, scale=3.0)
-    y, finals = run_layer(cell, params, RNG.standard_normal((20_000, 2, 4)))
+    y, finals, _ = run_layer(cell, params, RNG.standard_normal((20_000, 2, 4)))
     assert np.abs(y).max() < np.sqrt(20_000 * 0.05)
     assert np.abs(finals[1]).max() < np.sqrt(20_000 * 0.05)
 
@@ -78,7 +78,7 @@ def test_slstm_survives_large_pre_activations(size, dtype):
     params, _ = parameters(cell)
     params = {n: p.astype(dtype) for n, p in params.items()}
     params["bias"][16:32] += np.asarray(size, dtype)  # input and forget gates
-    y, finals = run_layer(cell, params, RNG.standard_normal((50, 3, 4)).astype(dtype))
+    y, finals, _ = run_layer(cell, params, RNG.standard_normal((50, 3, 4)).astype(dtype))
     assert np.isfinite(y).all()
     assert all(np.isfinite(f).all() for f in finals)
     assert np.abs(y).max() <= 1.001  # a weighted mean of tanh, times a sigmoid
@@ -93,7 +93,7 @@ def test_a_brc_latches():
     parts["weight_ih.n"][:] = 3.0
     x = np.zeros((500, 2, 4))
     x[0, 0], x[0, 1] = 1.0, -1.0
-    y, _ = run_layer(cell, params, x)
+    y, *_ = run_layer(cell, params, x)
     assert (y[-1, 0] > 0.5).all()
     assert (y[-1, 1] < -0.5).all()
 
@@ -101,7 +101,7 @@ def test_a_brc_latches():
 def test_without_input_a_cfn_relaxes_to_zero():
     cell = cells.get("cfn")
     params, _ = parameters(cell, scale=2.0)
-    y, _ = run_layer(cell, params, np.zeros((5000, 2, 4)), (RNG.standard_normal((2, 8)),))
+    y, *_ = run_layer(cell, params, np.zeros((5000, 2, 4)), (RNG.standard_normal((2, 8)),))
     assert np.abs(y[-1]).max() < 0.05
 
 
@@ -111,7 +111,7 @@ def test_rnn_with_identity_start_copies_its_state():
     params, parts = parameters(cell, scale=0.0)
     parts["weight_hh.a"][:] = np.eye(8)
     h = np.abs(RNG.standard_normal((2, 8)))
-    y, _ = run_layer(cell, params, np.zeros((100, 2, 4)), (h,))
+    y, *_ = run_layer(cell, params, np.zeros((100, 2, 4)), (h,))
     np.testing.assert_array_equal(y[-1], h)
 
 
@@ -121,7 +121,7 @@ def test_the_mass_conserving_lstm_loses_nothing():
     params, _ = parameters(cell, scale=2.0)
     x = np.abs(RNG.standard_normal((300, 3, 4)))
     start = np.abs(RNG.standard_normal((3, 8)))
-    y, (_, stored) = run_layer(cell, params, x, (np.zeros((3, 8)), start))
+    y, (_, stored), _ = run_layer(cell, params, x, (np.zeros((3, 8)), start))
     assert (stored >= 0).all() and (y >= 0).all()
     np.testing.assert_allclose(stored.sum(1) + y.sum((0, 2)), start.sum(1) + x.sum((0, 2)), rtol=1e-12)
 
@@ -134,7 +134,7 @@ def test_the_mass_conserving_lstm_with_inputs_that_are_no_mass():
     x = RNG.standard_normal((40, 3, 4))
     x[:, :, :2] = np.abs(x[:, :, :2])
     start = np.abs(RNG.standard_normal((3, 8)))
-    y, (_, stored) = run_layer(cell, params, x, (np.zeros((3, 8)), start))
+    y, (_, stored), _ = run_layer(cell, params, x, (np.zeros((3, 8)), start))
     c, out = start, []
     for mass, a in zip(x[:, :, :2], x[:, :, 2:], strict=True):
         spread = c / c.sum(1, keepdims=True)
@@ -158,7 +158,7 @@ def test_the_antisymmetric_network_neither_explodes_nor_vanishes():
     params, _ = parameters(cell, scale=0.7)
     params["bias"][:] = 0
     start = RNG.standard_normal((1, 8)) * 1e-6
-    y, _ = run_layer(cell, params, np.zeros((1000, 1, 4)), (start,))
+    y, *_ = run_layer(cell, params, np.zeros((1000, 1, 4)), (start,))
     norms = np.linalg.norm(y[:, 0], axis=1) / np.linalg.norm(start)
     matrix = params[next(p.name for p in cell.parameters if p.constraint)]
     growth = (1 + (0.01 * np.linalg.norm(matrix, 2)) ** 2) ** 500
@@ -189,10 +189,10 @@ def test_qrnn_is_a_convolution_and_a_pooling():
     for t in range(9):
         c = f[t] * c + (1 - f[t]) * z[t]
         ys.append(o[t] * c)
-    y, finals = run_layer(cell, params, x)
+    y, finals, _ = run_layer(cell, params, x)
     np.testing.assert_allclose(y, ys, atol=1e-12)
-    first, states = run_layer(cell, params, x[:4])
-    rest, _ = run_layer(cell, params, x[4:], states)  # a stream that is cut carries the inputs that the window still needs
+    first, states, _ = run_layer(cell, params, x[:4])
+    rest, *_ = run_layer(cell, params, x[4:], states)  # a stream that is cut carries the inputs that the window still needs
     np.testing.assert_allclose(np.concatenate([first, rest]), y, atol=1e-12)
     np.testing.assert_array_equal(finals[2], x[-1])
 
@@ -201,13 +201,13 @@ def test_slstms_heads_do_not_see_one_another():
     cell = cells.get("slstm", heads=2)
     params, parts = parameters(cell)
     x = RNG.standard_normal((6, 2, 4))
-    y, _ = run_layer(cell, params, x)
+    y, *_ = run_layer(cell, params, x)
     for p in cell.parameters:
         params[p.name] = params[p.name].copy()
     for name in "zoif":  # change what the first head reads
         part = next((a, b) for q, a, b in cell.parameters[0].slices({"input_size": 4, "hidden_size": 8}) if q.name == name)
         params["weight_ih"][part[0] : part[0] + 4] += 1.0
-    changed, _ = run_layer(cell, params, x)
+    changed, *_ = run_layer(cell, params, x)
     assert np.abs(changed - y)[..., :4].max() > 1e-3
     np.testing.assert_array_equal(changed[..., 4:], y[..., 4:])
 

@@ -118,7 +118,7 @@ def test_onnxruntime_computes_the_same(name, reverse):
     cell, params, parts, x, states = layer(name)
     direction = "reverse" if reverse else "forward"
     y, finals = run_onnx(operator, parts, x, states, **options, direction=direction)
-    ours, our_finals = run_layer(cell, params, x, states, LENGTHS, reverse)
+    ours, our_finals, _ = run_layer(cell, params, x, states, LENGTHS, reverse)
     np.testing.assert_allclose(ours, y, atol=2e-6)
     for a, b in zip(our_finals, finals, strict=True):
         np.testing.assert_allclose(a, b, atol=2e-6)
@@ -152,7 +152,7 @@ def test_torchrecurrent_computes_the_same(name, peer, order):
         if name == "peephole_lstm":
             module.weight_ph.copy_(torch.tensor(np.concatenate([parts[f"peephole_{g}.peephole_{g}"] for g in "ifo"])))
         y, finals = theirs(torch.tensor(x), tuple(torch.tensor(s)[None] for s in states))
-    ours, our_finals = run_layer(cell, params, x, states)
+    ours, our_finals, _ = run_layer(cell, params, x, states)
     np.testing.assert_allclose(ours, y.numpy(), atol=2e-6)
     for a, b in zip(our_finals, finals, strict=True):
         np.testing.assert_allclose(a, b[0].numpy(), atol=2e-6)
@@ -162,7 +162,7 @@ def test_the_coupled_lstm_is_an_lstm_whose_input_gate_mirrors_its_forget_gate():
     """sigmoid(-a) = 1 - sigmoid(a): an LSTM with W_i = -W_f is the coupled one."""
     coupled, params, parts, x, states = layer("coupled_lstm")
     full = {n: np.concatenate([-parts[f"{n}.f"], parts[f"{n}.f"], parts[f"{n}.g"], parts[f"{n}.o"]]) for n in params}
-    y, _ = run_layer(coupled, params, x, states)
+    y, *_ = run_layer(coupled, params, x, states)
     np.testing.assert_allclose(run_layer(cells.get("lstm"), full, x, states)[0], y, atol=2e-6)
 
 
@@ -170,7 +170,7 @@ def test_the_original_lstm_is_an_lstm_whose_forget_gate_is_open():
     original, params, parts, x, states = layer("original_lstm")
     full = {n: np.concatenate([parts[f"{n}.i"], 0 * parts[f"{n}.i"], parts[f"{n}.g"], parts[f"{n}.o"]]) for n in params}
     full["bias"][HIDDEN : 2 * HIDDEN] = 100
-    y, _ = run_layer(original, params, x, states)
+    y, *_ = run_layer(original, params, x, states)
     np.testing.assert_allclose(run_layer(cells.get("lstm"), full, x, states)[0], y, atol=2e-6)
 
 
@@ -189,5 +189,5 @@ def test_layer_norm_lstm_follows_the_papers_equations():
         c = f.sigmoid() * c + i.sigmoid() * g.tanh()
         h = o.sigmoid() * torch.tanh(norm(c, (HIDDEN,), t["norm_c_gain"], t["norm_c_offset"]))
         ys.append(h)
-    ours, _ = run_layer(cell, params, x, layer("layer_norm_lstm")[4])
+    ours, *_ = run_layer(cell, params, x, layer("layer_norm_lstm")[4])
     np.testing.assert_allclose(ours, torch.stack(ys).numpy(), atol=5e-6)
