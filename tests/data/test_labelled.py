@@ -5,6 +5,7 @@ import json
 import wave
 
 import numpy as np
+import polars
 import pytest
 
 from gatewise.data.audio import LogMel, read_sound
@@ -36,7 +37,6 @@ def test_tables_of_every_kind_give_the_same(tmp_path, name):
     elif "json" in name:
         write(path, "\n".join(json.dumps({"text": t, "label": label}) for t, label in ROWS) + "\n\n")
     else:
-        polars = pytest.importorskip("polars")
         polars.DataFrame({"text": [t for t, _ in ROWS], "label": [label for _, label in ROWS]}).write_parquet(path)
     data = read_labelled([path], COLUMNS)
     assert list(zip(data.X, data.y, strict=True)) == ROWS

@@ -1,6 +1,7 @@
 """Forecasts: that they are good, that nothing of the future is in them, and what is refused."""
 
 import numpy as np
+import polars
 import pytest
 import torch
 from scipy import stats
@@ -254,7 +255,6 @@ def test_quantiles_do_not_cross_and_lie_on_lines():
 
 
 def test_frames_and_pictures(tmp_path):
-    polars = pytest.importorskip("polars")
     days = polars.date_range(polars.date(2024, 1, 1), polars.date(2024, 8, 7), eager=True)
     data = polars.DataFrame({"day": days, "y": WAVE})
     model = Forecaster(**{**SMALL, "max_steps": 5}).fit(data, time="day", target="y")

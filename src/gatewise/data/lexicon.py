@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import FileError
 from .vocabulary import UNKNOWN
 
-WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")  # noqa: RUF001 - the typographic apostrophe is meant
+WORD = re.compile(r"\w+(?:['\u2019]\w+)*|[^\w\s]")  # \u2019: a typographic apostrophe
 LETTERS = 20  # of a word that are looked at
 
 

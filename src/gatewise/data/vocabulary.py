@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import FileError, GatewiseError, ParameterError
 
-WORD = re.compile(r" ?\w+(?:['’]\w+)*| ?[^\w\s]|\s")  # noqa: RUF001 - the typographic apostrophe is meant
+WORD = re.compile(r" ?\w+(?:['\u2019]\w+)*| ?[^\w\s]|\s")  # \u2019: a typographic apostrophe
 UNKNOWN = "<unk>"
 
 
@@ -77,8 +77,6 @@ class Vocabulary(ABC):
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Vocabulary) and (self.level, self.tokens) == (other.level, other.tokens)
-
-    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {len(self):,} {self.unit}>"

@@ -14,7 +14,7 @@ import numpy as np
 from ..data.clock import Step, calendar, read_stamps
 from ..data.encode import fingerprint
 from ..data.panel import Columns, Panel, Policy, Series, columns_of, make_frame, read_numbers, read_panel
-from ..errors import GatewiseError, ParameterError, require
+from ..errors import GatewiseError, ParameterError
 from ..runtime.architecture import Architecture, Encoder, Head
 from ..runtime.distributions import DISTRIBUTIONS, LEVELS
 from ..runtime.network import LayerStates
@@ -176,32 +176,25 @@ class Forecaster(Model):
             ParameterError: a hyper-parameter has a value that it cannot have, or the modes do not fit the columns.
             GatewiseError: the data cannot be used; the message has the column and the row.
         """
-        self.check_parameters()
-        require("torch", "train", "training a model")
-        require("lightning_fabric", "train", "training a model")
-        if target is None:
-            raise ParameterError("say with target= which column is forecast")
-        time, id = (None if name is None else str(name) for name in (time, id))
-        columns = Columns(time, _names(target), id, _names(known), _names(past), _names(static))
-        if self.mode == "autoregressive" and columns.past:
-            raise ParameterError(
-                f"{columns.past[0]!r} is not known in the future, which is drawn step by step: use mode='direct'"
-            )
-        before = dict(vars(self))
-        path = Path(checkpoint) if checkpoint is not None else None
-        try:
+        with self._fitting():
+            if target is None:
+                raise ParameterError("say with target= which column is forecast")
+            time, id = (None if name is None else str(name) for name in (time, id))
+            columns = Columns(time, _names(target), id, _names(known), _names(past), _names(static))
+            if self.mode == "autoregressive" and columns.past:
+                raise ParameterError(
+                    f"{columns.past[0]!r} is not known in the future, which is drawn step by step: use mode='direct'"
+                )
             values, self._library = columns_of(data)
             say = started or (lambda line: print(line, file=sys.stderr) if self.verbose else None)
+            path = Path(checkpoint) if checkpoint is not None else None
             return self._fit(self._read(values, columns), columns, say, path, resume, checkpoint_seconds)
-        except BaseException:  # a fitted estimator whose second fit fails stays as it was
-            self.__dict__ = before
-            raise
 
     def fit_series(self, series: list[Series], columns: Columns, step: Step) -> Self:
         """As `fit`, on series that were read before."""
-        self.check_parameters()
-        self._library = None
-        return self._fit(Panel(series, step), columns)
+        with self._fitting():
+            self._library = None
+            return self._fit(Panel(series, step), columns)
 
     def _fit(
         self,

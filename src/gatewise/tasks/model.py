@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from ..errors import require
 from ..modelfile import save_model
 from ..runtime.architecture import Architecture
 from ..runtime.network import RuntimeNetwork
@@ -35,7 +38,7 @@ class Trained:
     facts: dict[str, Any]
 
 
-class Model(TrainingOptions, RecurrentOptions):
+class Model(TrainingOptions, RecurrentOptions, ABC):
     """An estimator whose fitted state is a network and what its task learned beside it."""
 
     task: ClassVar[str]  # its name in a model file
@@ -44,13 +47,27 @@ class Model(TrainingOptions, RecurrentOptions):
         """What the task learned beside the network that is large: arrays by name, beginning with `LEARNED`."""
         return {}
 
+    @abstractmethod
     def learned(self) -> dict[str, Any]:
         """What the task learned beside the network, as JSON values by name: vocabulary, classes, scales."""
-        raise NotImplementedError
 
+    @abstractmethod
     def restore(self, learned: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         """Set what `learned` and `learned_arrays` gave."""
-        raise NotImplementedError
+
+    @contextmanager
+    def _fitting(self) -> Iterator[None]:
+        """Around a `fit`: looks after hyper-parameters and torch first; when it fails, the estimator stays as it was."""
+        self.check_parameters()
+        for module in ("torch", "lightning_fabric"):
+            require(module, "train", "training a model")
+        before = dict(vars(self))
+        try:
+            yield
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
 
     def _become(self, trained: Trained) -> Self:
         self.architecture_, self.weights_ = trained.architecture, trained.weights
@@ -62,7 +79,7 @@ class Model(TrainingOptions, RecurrentOptions):
         return {name: value for name, value in vars(self).items() if name != "_network"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        vars(self).update(state)
         if "weights_" in state:
             self._network = RuntimeNetwork(self.architecture_, self.weights_)
 

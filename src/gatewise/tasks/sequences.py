@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -12,7 +13,7 @@ import numpy as np
 from .. import cells
 from ..data.lexicon import Lexicon
 from ..data.sequences import Sequences, by_length, pad, read_sequences
-from ..errors import GatewiseError, ParameterError, require
+from ..errors import GatewiseError, ParameterError
 from ..runtime.architecture import Architecture, Convolution, Encoder, Head, Readout, Spelling, Stack
 from .estimator import option, other_default
 from .language import LARGEST_ONE_HOT
@@ -95,16 +96,9 @@ class SequenceModel(Model):
             MissingExtra: torch or lightning-fabric is not installed.
             Interrupted: Ctrl-C or SIGTERM came; a `KeyboardInterrupt` that names the checkpoint.
         """
-        self.check_parameters()
-        require("torch", "train", "training a model")
-        require("lightning_fabric", "train", "training a model")
-        before = dict(vars(self))
-        try:
+        with self._fitting():
             trained = self._fit(X, y, sample_weight, Path(checkpoint) if checkpoint else None, resume, checkpoint_seconds)
-        except BaseException:  # a fitted estimator whose second fit fails stays as it was
-            self.__dict__ = before
-            raise
-        return self._become(trained)
+            return self._become(trained)
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, checkpoint: Path | None, resume: bool, seconds: float) -> Trained:
         if y is None:
@@ -121,13 +115,13 @@ class SequenceModel(Model):
         )
 
     @property
+    @abstractmethod
     def objective(self) -> str:
         """Which of `sequence_training.LOSSES` is made small."""
-        raise NotImplementedError
 
+    @abstractmethod
     def learn_targets(self, y: Any, sequences: Sequences) -> Any:
         """Check y, keep what is to be known of it, and give it as the loss wants it: an array a sequence, or one of all."""
-        raise NotImplementedError
 
     def target_weights(self, targets: Any) -> np.ndarray | float:
         """How much each sequence counts for what its target is."""
@@ -138,9 +132,9 @@ class SequenceModel(Model):
         return None
 
     @property
+    @abstractmethod
     def outputs(self) -> int:
         """Numbers that the head gives."""
-        raise NotImplementedError
 
     @property
     def architecture_readout(self) -> Readout:
