@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import ParameterError, require
+
 LEVELS = np.arange(1, 100) / 100  # at which a forecast's quantiles are kept
 QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)  # that the head "quantile" says
 FLOOR = 1e-3  # of a scale
@@ -58,8 +60,6 @@ def _negative_binomial(raw: Any, last: Any, xp: Any) -> dict[str, Any]:
 
 
 def _of_scipy(name: str) -> Any:
-    from ..errors import require
-
     return getattr(require("scipy.stats", "train", "quantiles of a forecast"), name)
 
 
@@ -112,3 +112,13 @@ DISTRIBUTIONS: dict[str, Distribution] = {
         None,
     ),
 }
+
+
+def at_level(quantiles: np.ndarray, level: float) -> np.ndarray:
+    """The quantile at a level, of those at `LEVELS` in the last axis."""
+    if not LEVELS[0] <= level <= LEVELS[-1]:
+        raise ParameterError(f"level is {level!r}; it must lie between {LEVELS[0]} and {LEVELS[-1]}")
+    place = level * 100 - 1
+    low = int(np.floor(place + 1e-9))
+    high, share = min(low + 1, len(LEVELS) - 1), place - low
+    return quantiles[..., low] * (1 - share) + quantiles[..., high] * share
