@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..data.sequences import Sequences
 from ..errors import GatewiseError
-from .estimator import option
-from .labels import as_labels, balance, learn_classes, numbers_of
-from .sequences import WithReadout, check_count, column
+from ..runtime.network import log_softmax
+from .labels import as_labels
+from .sequences import WithClasses, WithReadout, check_count, column
 
 
-class SequenceClassifier(WithReadout):
+class SequenceClassifier(WithClasses, WithReadout):
     """A recurrent network that says to which class a sequence belongs.
 
     Texts, or sequences of numbers, of any length. Trained with cross-entropy, on batches of sequences of about equal
@@ -45,10 +44,6 @@ class SequenceClassifier(WithReadout):
 
     task: ClassVar[str] = "classify"
 
-    class_weight: Mapping[Any, float] | str | None = option(
-        "Weight of each class in the loss: 'balanced' makes all count the same, a dict gives weights by label.", default=None
-    )
-
     @property
     def objective(self) -> str:
         return "binary" if len(self.classes_) == 2 else "classes"
@@ -60,21 +55,15 @@ class SequenceClassifier(WithReadout):
     def learn_targets(self, y: Any, sequences: Sequences) -> np.ndarray:
         labels = column(y)
         check_count(labels, sequences)
-        self.classes_ = learn_classes(labels)
-        return numbers_of(labels, self.classes_)
+        return self.learn_labels(labels)
 
     def target_weights(self, targets: np.ndarray) -> np.ndarray:
-        counts = np.bincount(targets, minlength=len(self.classes_))
-        return balance(self.classes_, counts, self.class_weight)[targets]
+        return self.class_weights(targets)[targets]
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class [N, classes], in the order of `classes_`. X is as in `fit`."""
         scores = self.decision_function(X)
-        if scores.ndim == 1:
-            p = 1 / (1 + np.exp(-scores))
-            return np.stack([1 - p, p], 1)
-        e = np.exp(scores - scores.max(1, keepdims=True))
-        return e / e.sum(1, keepdims=True)
+        return np.exp(log_softmax(np.stack([0 * scores, scores], 1) if scores.ndim == 1 else scores))
 
     def decision_function(self, X: Any) -> np.ndarray:
         """The network's scores (logits): [N] of the second class where there are two, else [N, classes]."""
@@ -93,13 +82,6 @@ class SequenceClassifier(WithReadout):
         if (truth.dtype.kind in "US") != (self.classes_.dtype.kind in "US"):
             raise GatewiseError(f"y has labels of type {truth.dtype}, fit had {self.classes_.dtype}: give the same")
         return float(np.average(self.predict(X) == truth, weights=sample_weight))
-
-    def learned(self) -> dict[str, Any]:
-        return {**super().learned(), "classes": self.classes_.tolist()}
-
-    def restore(self, learned: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-        super().restore(learned, arrays)
-        self.classes_ = np.array(learned["classes"])
 
     def __sklearn_tags__(self) -> Any:
         from sklearn.utils import ClassifierTags

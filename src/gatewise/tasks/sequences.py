@@ -16,6 +16,7 @@ from ..data.sequences import Sequences, by_length, pad, read_sequences
 from ..errors import GatewiseError, ParameterError
 from ..runtime.architecture import Architecture, Convolution, Encoder, Head, Readout, Spelling, Stack
 from .estimator import option, other_default
+from .labels import balance, learn_classes, numbers_of
 from .language import LARGEST_ONE_HOT
 from .model import Model, Trained
 from .options import RecurrentOptions, TrainingOptions
@@ -248,6 +249,30 @@ class WithReadout(SequenceModel):
     @property
     def architecture_readout(self) -> Readout:
         return Readout(self.readout)
+
+
+class WithClasses(SequenceModel):
+    """An estimator whose answers are classes."""
+
+    class_weight: Mapping[Any, float] | str | None = option(
+        "Weight of each class in the loss: 'balanced' makes all count the same, a dict gives weights by label.", default=None
+    )
+
+    def learn_labels(self, labels: Any) -> np.ndarray:
+        """Keep the classes of some labels [n], and give the number of each label among them."""
+        self.classes_ = learn_classes(labels)
+        return numbers_of(labels, self.classes_)
+
+    def class_weights(self, numbers: np.ndarray) -> np.ndarray:
+        """The weight of each class in the loss, given the labels' numbers."""
+        return balance(self.classes_, np.bincount(numbers, minlength=len(self.classes_)), self.class_weight)
+
+    def learned(self) -> dict[str, Any]:
+        return {**super().learned(), "classes": self.classes_.tolist()}
+
+    def restore(self, learned: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        super().restore(learned, arrays)
+        self.classes_ = np.array(learned["classes"])
 
 
 def check_weights(sample_weight: Any, count: int) -> np.ndarray:
