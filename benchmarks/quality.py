@@ -109,7 +109,7 @@ def spoken(data: Path) -> tuple[Pairs, Pairs]:
         with tarfile.open(data / "fsdd" / "recordings.tar.gz") as archive:
             archive.extractall(folder, filter="data")
         found = read_labelled([Path(folder)], Reading(pattern=r"^(\d)_"))
-    index = np.array([int(re.search(r"_(\d+)\.wav$", where)[1]) for where in found.where])  # type: ignore[index]
+    index = np.array([int(Path(where).stem.rpartition("_")[2]) for where in found.where])
     return _pairs(found, np.flatnonzero(index >= 5)), _pairs(found, np.flatnonzero(index < 5))
 
 

@@ -200,7 +200,7 @@ class Worker:
     """A candidate in a process of its own."""
 
     def __init__(self, name: str, shape: Shape, vocabulary: int) -> None:
-        self.errors = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes it
         command = [sys.executable, __file__, "--worker", name, json.dumps([shape, vocabulary])]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True, bufsize=1
@@ -236,6 +236,7 @@ class Worker:
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
         self.process.wait()
+        self.errors.close()
 
 
 def work(name: str, shape: Shape, vocabulary: int) -> None:

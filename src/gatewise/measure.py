@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 FAMILY = {"gru": "GRU", "gru_v1": "GRU", "rnn": "RNN", "rnn_relu": "RNN", "irnn": "RNN"}  # in torch.nn; else LSTM
 
 
-def layers(name: str, inputs: int, hidden: int, **options: Any) -> tuple[torch.nn.Module, torch.nn.Module]:
-    """Our layer of a built-in cell and the torch.nn layer of its family, of the same sizes."""
+def layers(
+    name: str, inputs: int, hidden: int, *, compute_dtype: str = "float32", **options: Any
+) -> tuple[torch.nn.Module, torch.nn.Module]:
+    """Our layer of a built-in cell and the torch.nn layer of its family, of the same sizes; compute_dtype is of ours."""
     import torch
 
     from . import nn
@@ -29,7 +31,7 @@ def layers(name: str, inputs: int, hidden: int, **options: Any) -> tuple[torch.n
     cell = cells.get(name)
     sizes = cells.typical_sizes(cell, inputs, hidden)
     extra: dict[str, Any] = {d: n for d, n in sizes.items() if d not in (INPUT, HIDDEN)}
-    ours = nn.Recurrent(cell, inputs, hidden, **options, **extra)
+    ours = nn.Recurrent(cell, inputs, hidden, compute_dtype=compute_dtype, **options, **extra)
     return ours, getattr(torch.nn, FAMILY.get(name, "LSTM"))(inputs, hidden, **options, **extra)
 
 
@@ -147,8 +149,7 @@ def compare(
     import torch
 
     steps, batch, inputs, hidden = shape
-    ours, standard = layers(name, inputs, hidden, dtype=dtype, **options)
-    ours.compute_dtype = compute_dtype  # type: ignore[assignment]
+    ours, standard = layers(name, inputs, hidden, compute_dtype=compute_dtype, dtype=dtype, **options)
     theirs = standard if theirs is None else theirs
     sides = both_sides(ours, theirs, torch.randn(steps, batch, inputs, dtype=dtype), lengths)
     chosen = sides if inference else {side: sides[side] for side in ("ours", "theirs")}

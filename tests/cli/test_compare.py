@@ -8,7 +8,6 @@ from gatewise.cli.application import run
 
 
 def test_a_comparison(corpus, tmp_path, capsys):
-    pytest.importorskip("matplotlib")
     (tmp_path / "text.txt").write_text(corpus)
     options = ["--hidden-size", "16", "--max-steps", "20", "--validate-every", "5", "--bptt", "20", "--batch-size", "8"]
     files = ["--json", str(tmp_path / "all.json"), "--plot", str(tmp_path / "all.png")]

@@ -5,6 +5,7 @@ import json
 import wave
 
 import numpy as np
+import polars
 import pytest
 
 from gatewise.data.audio import LogMel, read_sound
@@ -36,7 +37,6 @@ def test_tables_of_every_kind_give_the_same(tmp_path, name):
     elif "json" in name:
         write(path, "\n".join(json.dumps({"text": t, "label": label}) for t, label in ROWS) + "\n\n")
     else:
-        polars = pytest.importorskip("polars")
         polars.DataFrame({"text": [t for t, _ in ROWS], "label": [label for _, label in ROWS]}).write_parquet(path)
     data = read_labelled([path], COLUMNS)
     assert list(zip(data.X, data.y, strict=True)) == ROWS
@@ -62,6 +62,9 @@ def test_a_table_without_a_header_and_quotation_marks_in_tsv(tmp_path):
         ("a.jsonl", '{"text": 3, "label": 1}\n', COLUMNS, "line 1, column 'text' is 3, neither text nor a list"),
         ("a.jsonl", "[1]\n", COLUMNS, "line 1: not a JSON object"),
         ("a.csv.gz", None, COLUMNS, "is not a whole gzip file"),
+        ("a.txt", " \n\n", COLUMNS, "a.txt has no line of text"),
+        ("a.txt", "", COLUMNS, "a.txt has no line of text"),
+        ("a.csv", "text,label\na\0b,c\n", COLUMNS, "a.csv is binary, not text: it has a zero byte at offset 12"),
         ("a.parquet", "no", COLUMNS, "is not a Parquet file"),
         ("a.xlsx", "no", COLUMNS, "files that end in .xlsx are not read"),
         ("a.conllu", "1\tword\n", Reading(), "line 1: 2 fields where CoNLL-U has 10"),

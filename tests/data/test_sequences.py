@@ -1,11 +1,13 @@
 """Buckets of about equal lengths, padding, and the lexicon."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gatewise.data.lexicon import LETTERS, Lexicon
 from gatewise.data.sequences import Buckets, by_length, pad
+from gatewise.data.vocabulary import WordVocabulary
 
 LENGTHS = st.lists(st.integers(1, 50), min_size=1, max_size=200)
 
@@ -35,6 +37,26 @@ def test_pad():
     padded, lengths = pad([np.array([1, 2, 3]), np.array([4])])
     assert padded.T.tolist() == [[1, 2, 3], [4, 0, 0]] and lengths.tolist() == [3, 1]
     assert pad([np.ones((2, 3)), np.ones((2, 3))])[1] is None
+
+
+def test_combining_marks_belong_to_their_letters():
+    hindi = "हिन्दी में लिखो।"
+    assert Lexicon("word", ["<unk>"], True).split(hindi + " don't e\u0301tude") == [
+        *("हिन्दी", "में", "लिखो", "।"),
+        *("don't", "e\u0301tude"),
+    ]
+    assert set(WordVocabulary.build([hindi])[0].tokens) == {"<unk>", "हिन्दी", " में", " लिखो", "।"}
+
+
+@pytest.mark.parametrize("level", ["char", "word", "token"])
+def test_lowering_a_letter_changes_no_length(level):
+    """ "İ".lower() is two characters: a tagger of characters would have more steps than labels."""
+    text = "İzmir İstanbul"
+    item = text.split() if level == "token" else text
+    lexicon = Lexicon.build([item], level)
+    lexicon.characters = Lexicon.build([text], "char", lowercase=False) if level != "char" else None
+    assert len(lexicon.encode(item)) == len(lexicon.split(item, as_written=True))
+    assert lexicon.split(item) == (["izmir", "istanbul"] if level != "char" else "izmir istanbul")
 
 
 def test_a_lexicon_keeps_the_most_frequent_and_knows_letters():

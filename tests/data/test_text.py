@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatewise.data import text as text_module
-from gatewise.data.text import open_text
+from gatewise.data.text import open_text, read_bytes, read_lines
 from gatewise.errors import FileError
 
 
@@ -80,6 +80,10 @@ def test_missing_folder_and_damaged_gzip(tmp_path):
         open_text([])
     (tmp_path / "cut.gz").write_bytes(gzip.compress(b"hello" * 100)[:-12])
     (tmp_path / "not.gz").write_bytes(b"hello")
-    for name in ("cut.gz", "not.gz"):
-        with pytest.raises(FileError, match="not a whole gzip file"):
-            read(tmp_path / name)
+    whole = bytearray(gzip.compress(b"hello" * 100))
+    whole[12:16] = b"\xff" * 4
+    (tmp_path / "damaged.gz").write_bytes(whole)
+    for name in ("cut.gz", "not.gz", "damaged.gz"):
+        for reader in (read, read_bytes, read_lines):
+            with pytest.raises(FileError, match=f"{name} is not a whole gzip file"):
+                reader(tmp_path / name)

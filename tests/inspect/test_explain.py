@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from gatewise import LanguageModel, SequenceClassifier, SequenceRegressor, SequenceTagger
+from gatewise import Forecaster, LanguageModel, SequenceClassifier, SequenceRegressor, SequenceTagger
 from gatewise.errors import GatewiseError, ParameterError
 
 SMALL = {"hidden_size": 8, "max_steps": 60, "learning_rate": 0.02, "verbose": False}
@@ -141,6 +141,35 @@ def test_a_strided_convolution_says_where_its_steps_lie():
     trace = model.explain(X[0])
     assert len(trace.tokens) == 7 and trace.places(trace.value("h")).tolist() == [0, 3, 6]
     assert len(trace.attribute().steps) == 7
+
+
+@pytest.mark.parametrize("options", [{}, {"distribution": "quantile"}, {"transform": "log"}, {"mode": "autoregressive"}])
+def test_a_forecast_shows_which_rows_mattered(options):
+    rows = {"hour": list(range(200)), "load": [float(3 + np.sin(k / 3)) for k in range(200)]}
+    model = Forecaster(horizon=3, context=24, window=2, calendar=False, **options, **SMALL)
+    model.fit(rows, time="hour", target="load")
+    trace = model.explain()
+    said = 1 if options.get("mode") else 3
+    assert trace.tokens == tuple(f"{k}.0" for k in range(176, 200))
+    assert trace.names == tuple(f"load +{k}" for k in range(1, said + 1)) and trace.outputs.shape == (24, said)
+    found = model.predict(levels=[0.5], horizon=said)
+    if not options.get("mode"):
+        np.testing.assert_allclose(trace.outputs[-1], found["q0.5"], atol=1e-4)
+    mattered = trace.attribute(of="load +1")
+    assert abs(mattered.gap) <= 2e-3 * max(abs(mattered.change), 1e-2)
+    last = trace.outputs[-1, 0]
+    assert mattered.output == pytest.approx(np.log(last) if options.get("transform") else last, abs=1e-4)
+    assert mattered.of == ("log of " if options.get("transform") else "") + "load +1 after step 23"
+
+
+def test_one_of_several_series_is_named():
+    rows = {"id": ["a"] * 60 + ["b"] * 60, "y": [float(k % 5) for k in range(120)]}
+    model = Forecaster(horizon=2, context=12, distribution="negative_binomial", **SMALL).fit(rows, target="y", id="id")
+    assert model.explain(id="b").outputs.shape == (12, 2)
+    with pytest.raises(ParameterError, match="there are 2 series: say with id= which, for example 'a'"):
+        model.explain()
+    with pytest.raises(ParameterError, match="there is no series 'c'; there are: a, b"):
+        model.explain(id="c")
 
 
 def test_looking_needs_no_torch(classifier, tmp_path):

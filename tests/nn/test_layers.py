@@ -41,7 +41,7 @@ def close(a, b, tolerance=1e-12):
     torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")  # torch says it of its own layer
 @pytest.mark.parametrize(("kind", "options"), CONFIGURATIONS, ids=str)
 class TestAgainstTorch:
     def test_the_same_seed_gives_the_same_weights_and_names(self, kind, options):
@@ -183,7 +183,7 @@ def test_two_graphs_at_once_do_not_share_memory():
 
 
 @pytest.mark.parametrize("name", sorted(STANDARD))
-@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")  # torch says it of its own layer
 def test_torchs_fused_layers_agree_where_a_device_needs_them(name):
     """The path for devices without kernels of ours, run here on the CPU."""
     torch.manual_seed(0)

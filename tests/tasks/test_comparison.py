@@ -28,7 +28,6 @@ def test_a_budget_that_is_too_small_is_refused():
 
 
 def test_the_figure(corpus, tmp_path):
-    pytest.importorskip("matplotlib")
     results = list(compare(corpus, ["rnn"], MODEL))
     draw(results, tmp_path / "loss.png", "character")
     assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")

@@ -1,6 +1,7 @@
 """Forecasts: that they are good, that nothing of the future is in them, and what is refused."""
 
 import numpy as np
+import polars
 import pytest
 import torch
 from scipy import stats
@@ -8,10 +9,9 @@ from scipy import stats
 import gatewise
 from gatewise import Forecaster
 from gatewise.errors import GatewiseError, ParameterError
-from gatewise.runtime.distributions import DISTRIBUTIONS, LEVELS
+from gatewise.runtime.distributions import DISTRIBUTIONS, LEVELS, at_level
 from gatewise.tasks.backtest import _crps
 from gatewise.tasks.forecast_training import LOSSES
-from gatewise.tasks.forecaster import at_level
 
 SMALL = {"horizon": 4, "context": 24, "hidden_size": 12, "max_steps": 120, "learning_rate": 0.02, "verbose": False}
 N = 220
@@ -93,10 +93,13 @@ def test_scales_are_of_the_rows_that_are_trained_on():
     model = Forecaster(**{**SMALL, "max_steps": 10}).fit(data, time="t", target="y")
     rows = model.trained_rows_["None"]
     assert rows == N - 22
-    assert model.scales_["None"].mean[0] == WAVE[:rows].mean() and model.scales_["None"].scale[0] == WAVE[:rows].std()
+    assert (
+        model.encoding_.scales["None"].mean[0] == WAVE[:rows].mean()
+        and model.encoding_.scales["None"].scale[0] == WAVE[:rows].std()
+    )
     data["y"][rows:] = [1e6] * (N - rows)
     again = Forecaster(**{**SMALL, "max_steps": 10}, patience=None).fit(data, time="t", target="y")
-    assert again.scales_["None"].mean[0] == WAVE[:rows].mean()
+    assert again.encoding_.scales["None"].mean[0] == WAVE[:rows].mean()
 
 
 def test_the_held_out_rows_are_not_trained_on():
@@ -254,7 +257,6 @@ def test_quantiles_do_not_cross_and_lie_on_lines():
 
 
 def test_frames_and_pictures(tmp_path):
-    polars = pytest.importorskip("polars")
     days = polars.date_range(polars.date(2024, 1, 1), polars.date(2024, 8, 7), eager=True)
     data = polars.DataFrame({"day": days, "y": WAVE})
     model = Forecaster(**{**SMALL, "max_steps": 5}).fit(data, time="day", target="y")

@@ -1,6 +1,7 @@
 """Classifier, regressor and tagger: what they learn, what they keep, what they refuse."""
 
 import numpy as np
+import polars
 import pytest
 import torch
 
@@ -106,7 +107,6 @@ def test_a_second_fit_that_fails_leaves_the_first():
 
 
 def test_dataframes_of_any_kind():
-    polars = pytest.importorskip("polars")
     frame = polars.DataFrame({"text": TEXTS, "label": LABELS, "series": [[1.0, 2.0, 3.0]] * len(TEXTS)})
     model = SequenceClassifier(**SMALL).fit(frame["text"], frame["label"])
     assert model.score(frame.select("text"), frame["label"]) == 1.0

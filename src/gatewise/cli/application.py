@@ -7,6 +7,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
 
@@ -36,8 +37,8 @@ class LazyGroup(click.Group):
         modules: the name of each command, and the module that has it as ``command``.
     """
 
-    def __init__(self, *arguments: object, modules: Mapping[str, str], **options: object) -> None:
-        super().__init__(*arguments, **options)  # type: ignore[arg-type]
+    def __init__(self, name: str | None = None, *, modules: Mapping[str, str], **options: Any) -> None:
+        super().__init__(name, **options)
         self.modules = modules
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -12,7 +12,8 @@ from ..errors import FileError, ParameterError
 from .audio import LogMel, read_sound
 from .conllu import read_conllu
 from .series_file import read_series_file
-from .tables import KINDS, as_number, kind_of, read_lines, read_table
+from .tables import KINDS, as_number, kind_of, read_table
+from .text import read_lines
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,8 @@ def _read(path: Path, reading: Reading, labels: bool) -> Labelled:
         return Labelled(sentences, tags, [f"{path}, sentence {k}" for k in range(1, len(sentences) + 1)])
     if kind == ".txt":
         lines = [(k, line.strip()) for k, line in enumerate(read_lines(path), 1) if line.strip()]
+        if not lines:
+            raise FileError(f"{path} has no line of text")
         name = path.name.partition(".")[0]
         return Labelled([line for _, line in lines], [name] * len(lines), [f"{path}, line {k}" for k, _ in lines])
     raise FileError(

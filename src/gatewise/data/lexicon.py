@@ -5,21 +5,20 @@ Unlike the vocabulary of a language model this one need not give the text back: 
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
-from ..errors import FileError
-from .vocabulary import UNKNOWN
+from ..errors import FileError, GatewiseError
+from .vocabulary import UNKNOWN, Tokens, most_frequent, word_pattern
 
-WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")  # noqa: RUF001 - the typographic apostrophe is meant
+UNITS = {"char": "characters", "word": "words", "token": "tokens"}
 LETTERS = 20  # of a word that are looked at
 
 
-class Lexicon:
+class Lexicon(Tokens):
     """The tokens that a model of labelled texts knows.
 
     Args:
@@ -33,11 +32,9 @@ class Lexicon:
     (('<unk>', 'be', 'to', ','), [1, 0, 0])
     """
 
-    units: ClassVar[Mapping[str, str]] = {"char": "characters", "word": "words", "token": "tokens"}
-
     def __init__(self, level: str, tokens: Sequence[str], lowercase: bool, characters: Lexicon | None = None) -> None:
-        self.level, self.tokens, self.lowercase, self.characters = level, tuple(tokens), lowercase, characters
-        self._numbers = {token: number for number, token in enumerate(self.tokens)}
+        super().__init__(tokens)
+        self.level, self.unit, self.lowercase, self.characters = level, UNITS[level], lowercase, characters
 
     @classmethod
     def build(
@@ -48,17 +45,15 @@ class Lexicon:
         counts: Counter[str] = Counter()
         for item in items:
             counts.update(empty.split(item))
-        # Equal counts in the order of the tokens, so that the same texts always give the same numbers.
-        ranked = sorted((t for t, n in counts.items() if n >= min_count), key=lambda token: (-counts[token], token))
-        return cls(level, [UNKNOWN, *(ranked if max_size is None else ranked[: max_size - 1])], lowercase)
+        return cls(level, most_frequent(counts, max_size, min_count), lowercase)
 
     def split(self, item: Any, as_written: bool = False) -> Sequence[str]:
         """The tokens of one text; as_written: without lowering letters."""
         lower = self.lowercase and not as_written
         if self.level == "token":
-            return [token.lower() for token in item] if lower else item
-        text = item.lower() if lower else item
-        return text if self.level == "char" else WORD.findall(text)
+            return [lowered(token) for token in item] if lower else item
+        text = lowered(item) if lower else item
+        return text if self.level == "char" else word_pattern(lossless=False).findall(text)
 
     def encode(self, item: Any) -> np.ndarray:
         """The numbers of a text's tokens: an array [T], int32; or, with characters, [T, 1 + `LETTERS`]: then those of its
@@ -75,10 +70,6 @@ class Lexicon:
             spelled[k, 1 : 1 + max(1, len(word))] = self.characters.encode(word) if word else 0
         return spelled
 
-    @property
-    def unit(self) -> str:
-        return self.units[self.level]
-
     def to_json(self) -> dict[str, Any]:
         characters = None if self.characters is None else self.characters.to_json()
         return {"level": self.level, "tokens": list(self.tokens), "lowercase": self.lowercase, "characters": characters}
@@ -89,14 +80,15 @@ class Lexicon:
         try:
             characters = None if record["characters"] is None else cls.from_json(record["characters"])
             return cls(record["level"], record["tokens"], record["lowercase"], characters)
-        except (KeyError, TypeError):
+        except (KeyError, TypeError, GatewiseError):
             raise FileError("the file has a damaged vocabulary") from None
 
-    def __len__(self) -> int:
-        return len(self.tokens)
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.tokens)
+def lowered(text: str) -> str:
+    """A text in lower case, of as many characters as before.
 
-    def __repr__(self) -> str:
-        return f"<Lexicon of {len(self):,} {self.unit}>"
+    >>> "İstanbul".lower() == "i\u0307stanbul", lowered("İstanbul")
+    (True, 'istanbul')
+    """
+    lower = text.lower()
+    return lower if len(lower) == len(text) else "".join(character.lower()[0] for character in text)

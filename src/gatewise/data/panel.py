@@ -66,6 +66,16 @@ class Series:
     def __len__(self) -> int:
         return len(self.stamps)
 
+    @property
+    def key(self) -> str:
+        """Its name as it stands in a file."""
+        return str(self.id)
+
+    @property
+    def described(self) -> str:
+        """How a message calls it."""
+        return "the series" if self.id is None else f"series {self.id!r}"
+
     def upto(self, end: int) -> Series:
         """Its first rows."""
         return Series(self.id, self.stamps[:end], self.targets[:end], self.known[:end], self.past[:end], self.static)
@@ -168,8 +178,7 @@ def read_panel(data: Mapping[str, Sequence[Any]], columns: Columns, policy: Poli
         report.append(f"{missing:,} target values are missing: they are left out of the loss, and read as the value before")
     for s in series:
         if len(s) < 3 or np.isnan(s.targets).all(0).any():
-            named = "the series" if s.id is None else f"series {s.id!r}"
-            raise GatewiseError(f"{named} has {len(s)} rows, and too few values to learn from")
+            raise GatewiseError(f"{s.described} has {len(s)} rows, and too few values to learn from")
     return Panel(series, step, report)
 
 
@@ -184,6 +193,61 @@ def read_numbers(data: Mapping[str, Sequence[Any]], names: Sequence[str], count:
                 out[row, at] = _number(value, name, row)
         if np.isinf(out[:, at]).any():
             raise GatewiseError(f"column {name!r}, row {int(np.isinf(out[:, at]).argmax()) + 1}: infinite")
+    return out
+
+
+def read_known_ahead(
+    data: Mapping[str, Sequence[Any]],
+    columns: Columns,
+    series: Sequence[Series],
+    step: Step,
+    steps: int,
+    time_format: str | None,
+) -> dict[str, np.ndarray]:
+    """The known covariates of the steps that follow each series: [steps, K] by its key.
+
+    Args:
+        data: columns of the future. Where stamps are read, rows of other times are left alone, and any order will do.
+
+    Raises:
+        GatewiseError: a column, a row or a value is missing.
+    """
+    for name in (*columns.known, *(n for n in (columns.id, columns.time) if n is not None)):
+        if name not in data:
+            raise GatewiseError(f"future has no column {name!r}; it has: {', '.join(map(str, data))}")
+    values = read_numbers(data, columns.known, len(data[columns.known[0]]))
+    keys = ["None"] * len(values) if columns.id is None else [str(v) for v in data[columns.id]]
+    stamps = None if columns.time is None else read_stamps(data[columns.time], columns.time, time_format)
+    where: dict[str, list[int]] = {}
+    for row, key in enumerate(keys):
+        where.setdefault(key, []).append(row)
+    found = {}
+    for s in series:
+        named, rows = "" if s.id is None else f" of {s.id!r}", where.get(s.key, [])
+        if stamps is not None:
+            at = {stamps[row]: row for row in rows}
+            wanted = step.after(s.stamps[-1], steps)
+            missing = [stamp for stamp in wanted if stamp not in at]
+            if missing:
+                raise GatewiseError(f"future has no row{named} for {missing[0]}, the first of {len(missing)} it lacks")
+            rows = [at[stamp] for stamp in wanted]
+        if len(rows) < steps:
+            raise GatewiseError(f"future has {len(rows)} rows{named}; {steps} are needed")
+        found[s.key] = values[rows[:steps]]
+        if not np.isfinite(found[s.key]).all():
+            raise GatewiseError("future has values that are missing or infinite")
+    return found
+
+
+def carried_forward(y: np.ndarray) -> np.ndarray:
+    """Values [n, D] with the one before in the place of missing ones; before the first that there is 0."""
+    if not np.isnan(y).any():
+        return y
+    out = y.copy()
+    for column in out.T:
+        there = np.flatnonzero(np.isfinite(column))
+        before = np.searchsorted(there, np.arange(len(column)), side="right") - 1
+        column[:] = np.where(before < 0, 0.0, column[there[np.maximum(before, 0)]])
     return out
 
 

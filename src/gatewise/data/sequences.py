@@ -172,6 +172,15 @@ def by_length(lengths: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
         yield order[start : start + batch_size]
 
 
+def within(steps: int, lengths: np.ndarray) -> np.ndarray:
+    """Which of so many steps lie within the lengths of their rows: [steps, B].
+
+    >>> within(3, np.array([1, 3])).T.tolist()
+    [[True, False, False], [True, True, True]]
+    """
+    return np.arange(steps)[:, None] < lengths
+
+
 def pad(items: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
     """Arrays [T_i, ...] side by side with zeros after their ends: [T, B, ...], and their lengths unless all are equal."""
     lengths = np.array([len(item) for item in items])

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import FileError
-from .tables import read_lines
+from .text import read_lines
 
 
 def read_series_file(path: Path) -> tuple[list[np.ndarray], list[str] | None, list[int]]:

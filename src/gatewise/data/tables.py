@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import json
 import re
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import FileError, require
-from .text import check_readable
+from .text import read_bytes, read_lines
 
 KINDS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 
@@ -64,40 +62,6 @@ class Table:
 def kind_of(path: Path) -> str:
     """The ending of a file's name that says what it is, without that of its compression."""
     return (path.with_suffix("") if path.suffix == ".gz" else path).suffix.lower()
-
-
-def read_bytes(path: Path) -> bytes:
-    """What is in a file, decompressed if its name ends in ``.gz``.
-
-    Raises:
-        FileError: it cannot be read, or is not a whole gzip file.
-    """
-    check_readable(path)
-    try:
-        if path.suffix == ".gz":
-            with gzip.open(path, "rb") as file:
-                return file.read()
-        return path.read_bytes()
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise FileError(f"{path} is not a whole gzip file: {error}") from error
-    except OSError as error:
-        raise FileError(f"cannot read {path}: {error.strerror or error}") from error
-
-
-def read_lines(path: Path) -> list[str]:
-    """The lines of a text file without their ends.
-
-    Raises:
-        FileError: it cannot be read, or is not UTF-8.
-    """
-    try:
-        text = read_bytes(path).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-    except UnicodeDecodeError as error:
-        raise FileError(
-            f"{path} is not UTF-8 text: byte 0x{error.object[error.start]:02x} at offset {error.start}; "
-            "convert it first, for example with: iconv -f latin1 -t utf-8"
-        ) from error
-    return text.removesuffix("\n").split("\n")
 
 
 def read_table(path: Path, header: bool = True) -> Table:

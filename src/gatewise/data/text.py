@@ -7,7 +7,9 @@ import gzip
 import io
 import mmap
 import os
+import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,28 +86,54 @@ def check_readable(path: Path) -> None:
         raise FileError(f"no permission to read {path}")
 
 
+def read_bytes(path: Path) -> bytes:
+    """What is in a file, decompressed if its name ends in ``.gz``.
+
+    Raises:
+        FileError: it cannot be read, or is not a whole gzip file.
+    """
+    with _naming(path):
+        return b"".join(_read_pieces(path))
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file without their ends.
+
+    Raises:
+        FileError: as `Text.pieces`.
+    """
+    return "".join(_decode(path)).removesuffix("\n").split("\n")
+
+
 def _names_a_file(string: str) -> bool:
     # No system has file names this long or with these characters; asking it about a whole book would be an error.
     return 0 < len(string) < 4096 and "\n" not in string and "\0" not in string and os.path.isfile(string)
 
 
-def _decode(path: Path) -> Iterator[str]:
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """What goes wrong while a file is read is a `FileError` that names it."""
     check_readable(path)
+    try:
+        yield
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise FileError(f"{path} is not a whole gzip file: {error}") from error
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _decode(path: Path) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder("utf-8-sig")()
     newlines = io.IncrementalNewlineDecoder(None, translate=True)
     offset = 0  # of the bytes given to the decoder so far
-    try:
-        for data in _read_bytes(path):
+    with _naming(path):
+        for data in _read_pieces(path):
             zero = data.find(b"\0")
             if zero >= 0:
                 raise FileError(f"{path} is binary, not text: it has a zero byte at offset {offset + zero}")
             yield from _decode_piece(path, decoder, newlines, data, offset, final=False)
             offset += len(data)
         yield from _decode_piece(path, decoder, newlines, b"", offset, final=True)
-    except (gzip.BadGzipFile, EOFError) as error:
-        raise FileError(f"{path} is not a whole gzip file: {error}") from error
-    except OSError as error:
-        raise FileError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def _decode_piece(
@@ -130,7 +158,7 @@ def _decode_piece(
         yield piece
 
 
-def _read_bytes(path: Path) -> Iterator[bytes]:
+def _read_pieces(path: Path) -> Iterator[bytes]:
     if path.suffix == ".gz":
         with gzip.open(path, "rb") as file:
             while data := file.read(PIECE_BYTES):

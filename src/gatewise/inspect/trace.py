@@ -31,6 +31,7 @@ class Reading:
         say: from scores [T, 1, C], or [1, C] for a sequence, to outputs [T, K] or [1, K].
         columns, scale, offset: of numbers, [K] each: output = offset + scale * scores[columns], for the score that is
             explained; an offset may differ from step to step, [T, K]. Of probabilities the log odds are explained, in nats.
+        explained: what of a number that is, in words before its name, where it is not the number itself.
         hidden: steps at the beginning that are run but not shown.
         states: before the first step.
         truth: the number of the output that came true at each shown step, where that is known.
@@ -45,6 +46,7 @@ class Reading:
     columns: np.ndarray | None = None
     scale: np.ndarray | None = None
     offset: np.ndarray | None = None
+    explained: str = ""
     hidden: int = 0
     states: list[LayerStates] | None = None
     truth: np.ndarray | None = None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+
+ComputeDtype = Literal["float32", "bfloat16"]  # what the operands of matrix products are rounded to
 
 
 class NumpyNamespace:

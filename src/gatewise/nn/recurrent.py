@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from ..backends.stream import Stream, StreamStack
 from ..cells.initialise import initialise
 from ..errors import GatewiseError
 from ..ir.cell import HIDDEN, INPUT, Cell, layer_name
+from ..ir.namespaces import ComputeDtype
 from ..ir.trace import Recipe
 from ..ir.transform import zoneout
 from .normalise import InputNorm, input_matrices
@@ -25,7 +26,6 @@ from .standard import run_fused, standard_of
 from .watching import Pass, Watcher
 
 _COMPILED = (torch.float32, torch.float64)
-COMPUTE_DTYPES = ("float32", "bfloat16")
 _KERNELS = compiler_available()
 if not _KERNELS:
     warnings.warn(
@@ -119,8 +119,8 @@ class Recurrent(nn.Module):
                 raise GatewiseError(f"{name} is a probability between 0 and 1, got {getattr(self, name)!r}")
         if dropout and num_layers == 1:
             warnings.warn("dropout acts between layers and has no effect with num_layers=1", stacklevel=2)
-        if compute_dtype not in COMPUTE_DTYPES:
-            raise GatewiseError(f"compute_dtype must be one of {', '.join(COMPUTE_DTYPES)}, got {compute_dtype!r}")
+        if compute_dtype not in get_args(ComputeDtype):
+            raise GatewiseError(f"compute_dtype must be one of {', '.join(get_args(ComputeDtype))}, got {compute_dtype!r}")
         self.compute_dtype = compute_dtype
         self.cell = cells.get(cell)
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers

@@ -10,6 +10,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
+def within(x: Tensor, lengths: Tensor) -> Tensor:
+    """Where steps of x [T, B, ...] lie within the lengths of their rows: [T, B]."""
+    return torch.arange(len(x), device=x.device)[:, None] < lengths.to(x.device)
+
+
 def drop(x: Tensor, share: float, training: bool, same_at_all_steps: bool) -> Tensor:
     """Dropout of x [T, B, units]; with one mask for all steps it is variational (Gal & Ghahramani, arXiv 1512.05287)."""
     if not training or not share:
@@ -45,6 +50,6 @@ def temporal_activation_penalty(y: Tensor, lengths: Tensor | None = None) -> Ten
 def _mean(squares: Tensor, lengths: Tensor | None) -> Tensor:
     if lengths is None:
         return squares.mean()
-    counts = torch.arange(len(squares), device=squares.device)[:, None] < lengths.to(squares.device)
+    counts = within(squares, lengths)
     total = counts.sum().clamp(min=1) * squares.shape[2]
     return torch.where(counts[:, :, None], squares, 0.0).sum() / total

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import ParameterError, require
+
 LEVELS = np.arange(1, 100) / 100  # at which a forecast's quantiles are kept
 QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)  # that the head "quantile" says
 FLOOR = 1e-3  # of a scale
@@ -22,7 +24,7 @@ class Distribution:
     """A family of distributions.
 
     Attributes:
-        size: numbers a target, P.
+        size: numbers a target, P. location: which of them, added to the last value, is where the distribution lies.
         parameters: from raw [..., D, P], the last value [..., D] and NumPy or torch, to the distribution's parameters by
             name, [..., D] each, in units of the scale.
         quantiles: from parameters and levels [Q] to [..., D, Q].
@@ -32,6 +34,7 @@ class Distribution:
     """
 
     size: int
+    location: int
     parameters: Callable[[Any, Any, Any], dict[str, Any]]
     quantiles: Callable[[dict[str, Any], np.ndarray], np.ndarray]
     mean: Callable[[dict[str, Any]], np.ndarray]
@@ -58,8 +61,6 @@ def _negative_binomial(raw: Any, last: Any, xp: Any) -> dict[str, Any]:
 
 
 def _of_scipy(name: str) -> Any:
-    from ..errors import require
-
     return getattr(require("scipy.stats", "train", "quantiles of a forecast"), name)
 
 
@@ -84,6 +85,7 @@ def _between(p: dict[str, Any], levels: np.ndarray) -> np.ndarray:
 DISTRIBUTIONS: dict[str, Distribution] = {
     "gaussian": Distribution(
         2,
+        0,
         _gaussian,
         lambda p, levels: p["loc"][..., None] + p["scale"][..., None] * _of_scipy("norm").ppf(levels),
         lambda p: p["loc"],
@@ -91,6 +93,7 @@ DISTRIBUTIONS: dict[str, Distribution] = {
     ),
     "student_t": Distribution(
         3,
+        0,
         _student,
         lambda p, levels: p["loc"][..., None] + p["scale"][..., None] * _of_scipy("t").ppf(levels, p["df"][..., None]),
         lambda p: p["loc"],
@@ -98,6 +101,7 @@ DISTRIBUTIONS: dict[str, Distribution] = {
     ),
     "negative_binomial": Distribution(
         2,
+        0,
         _negative_binomial,
         lambda p, levels: _of_scipy("nbinom").ppf(levels, *(a[..., None] for a in _counts(p))),
         lambda p: p["mean"],
@@ -106,9 +110,20 @@ DISTRIBUTIONS: dict[str, Distribution] = {
     ),
     "quantile": Distribution(
         len(QUANTILES),
+        QUANTILES.index(0.5),
         lambda raw, last, xp: {"values": last[..., None] + raw},
         _between,
         lambda p: _between(p, LEVELS).mean(-1),
         None,
     ),
 }
+
+
+def at_level(quantiles: np.ndarray, level: float) -> np.ndarray:
+    """The quantile at a level, of those at `LEVELS` in the last axis."""
+    if not LEVELS[0] <= level <= LEVELS[-1]:
+        raise ParameterError(f"level is {level!r}; it must lie between {LEVELS[0]} and {LEVELS[-1]}")
+    place = level * 100 - 1
+    low = int(np.floor(place + 1e-9))
+    high, share = min(low + 1, len(LEVELS) - 1), place - low
+    return quantiles[..., low] * (1 - share) + quantiles[..., high] * share

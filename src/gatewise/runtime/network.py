@@ -8,6 +8,7 @@ import numpy as np
 
 from ..backends import run_layer
 from ..backends.stream import Stream, StreamStack
+from ..data.sequences import within
 from ..errors import FileError
 from ..ir.cell import layer_name
 from .architecture import Architecture, Stack
@@ -93,7 +94,7 @@ class RuntimeNetwork:
         convolution = self.architecture.convolution
         assert convolution is not None
         if lengths is not None:
-            x = np.where((np.arange(len(x))[:, None] < lengths)[:, :, None], x, np.float32(0))
+            x = np.where(within(len(x), lengths)[:, :, None], x, np.float32(0))
             lengths = convolution.steps(lengths)
         side = convolution.width // 2
         seen = np.lib.stride_tricks.sliding_window_view(np.pad(x, ((side, side), (0, 0), (0, 0))), convolution.width, axis=0)
@@ -107,9 +108,8 @@ class RuntimeNetwork:
         w = self._weights
         score = np.tanh(y @ w["readout.weight"].T + w["readout.bias"]) @ w["readout.query"]
         if lengths is not None:
-            score = np.where(np.arange(len(y))[:, None] < lengths, score, -np.inf)
-        share = np.exp(score - score.max(0))
-        return share / share.sum(0)
+            score = np.where(within(len(y), lengths), score, -np.inf)
+        return np.exp(log_softmax(score, axis=0))
 
     def _read(self, y: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
         """What the head reads of outputs y [T, B, H], which are 0 past a row's length."""
@@ -124,7 +124,7 @@ class RuntimeNetwork:
             return last(y, steps, self._layers.directions)
         if kind == "mean":
             return y.sum(0) / steps[:, None]
-        return np.where((np.arange(len(y))[:, None] < steps)[:, :, None], y, -np.inf).max(0)
+        return np.where(within(len(y), steps)[:, :, None], y, -np.inf).max(0)
 
 
 class Layers:
@@ -201,7 +201,7 @@ def check_weights(architecture: Architecture, weights: Mapping[str, np.ndarray])
         raise FileError(f"the model has an array {sorted(extra)[0]!r} that its architecture does not know")
 
 
-def log_softmax(scores: np.ndarray) -> np.ndarray:
-    """The logarithm of the probabilities along the last axis, float64, in nats."""
-    shifted = scores.astype(np.float64) - scores.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+def log_softmax(scores: np.ndarray, axis: int = -1) -> np.ndarray:
+    """The logarithm of the probabilities along an axis, float64, in nats."""
+    shifted = scores.astype(np.float64) - scores.max(axis=axis, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..data.sequences import within
 from .network import LayerStates, RuntimeNetwork, log_softmax
 
 PIECE = 256  # steps scored at once; bounds memory at PIECE x ROWS x V numbers
@@ -49,6 +50,5 @@ def _score_batch(network: RuntimeNetwork, texts: list[np.ndarray], start: int) -
             states = [tuple(state[:active] for state in layer) for layer in states]
         scores, states = network.run(inputs, states, lengths)
         log_p = np.take_along_axis(log_softmax(scores), targets[:, :, None], axis=2)[:, :, 0]
-        counts = np.arange(len(targets))[:, None] < lengths
-        total[:active] += np.where(counts, log_p, 0.0).sum(axis=0)
+        total[:active] += np.where(within(len(targets), lengths), log_p, 0.0).sum(axis=0)
     return total

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.panel import Series
+from ..data.panel import Series, carried_forward
 from ..errors import GatewiseError, ParameterError
-from ..runtime.distributions import LEVELS
-from .forecaster import Ahead, _filled, _key, at_level
+from ..runtime.distributions import LEVELS, at_level
+from .forecaster import Ahead
 from .summary import aligned
 
 if TYPE_CHECKING:
@@ -87,15 +87,14 @@ def run_backtest(model: Forecaster, series: Sequence[Series], windows: int, step
         first = int(np.isfinite(s.targets).argmax(0).max())  # nothing can be said before every target has a value
         origins = np.array(sorted(o for o in range(last, -1, -step)[:windows] if o >= first + 1))
         if not len(origins):
-            named = "the series" if s.id is None else f"series {s.id!r}"
             raise GatewiseError(
-                f"{named} has {len(s)} rows: too few for a window of {horizon} steps after some to learn from"
+                f"{s.described} has {len(s)} rows: too few for a window of {horizon} steps after some to learn from"
             )
         count += len(origins)
         if not refit:
-            seen += int((origins + 1 < model.trained_rows_[_key(s.id)]).sum())
+            seen += int((origins + 1 < model.trained_rows_[s.key]).sum())
         found = _refitted(model, s, origins, series) if refit else model.forecasts(s, origins)
-        y, filled = s.targets, _filled(s.targets)
+        y, filled = s.targets, carried_forward(s.targets)
         before = filled[first : origins[0] + 1]
         lag = season if len(before) > season else 1
         base = np.abs(before[lag:] - before[:-lag]).mean(0)

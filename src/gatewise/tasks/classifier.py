@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,9 +9,8 @@ import numpy as np
 from ..data.sequences import Sequences
 from ..errors import GatewiseError
 from ..runtime.network import log_softmax
-from .estimator import option
-from .labels import as_labels, balance, learn_classes, numbers_of
-from .sequences import WithReadout, check_count, column
+from .labels import as_labels
+from .sequences import WithClasses, WithReadout, check_count, column
 
 
 def probabilities(scores: np.ndarray) -> np.ndarray:
@@ -22,7 +20,7 @@ def probabilities(scores: np.ndarray) -> np.ndarray:
     return np.exp(log_softmax(scores))
 
 
-class SequenceClassifier(WithReadout):
+class SequenceClassifier(WithClasses, WithReadout):
     """A recurrent network that says to which class a sequence belongs.
 
     Texts, or sequences of numbers, of any length. Trained with cross-entropy, on batches of sequences of about equal
@@ -53,10 +51,6 @@ class SequenceClassifier(WithReadout):
 
     task: ClassVar[str] = "classify"
 
-    class_weight: Mapping[Any, float] | str | None = option(
-        "Weight of each class in the loss: 'balanced' makes all count the same, a dict gives weights by label.", default=None
-    )
-
     @property
     def objective(self) -> str:
         return "binary" if len(self.classes_) == 2 else "classes"
@@ -68,12 +62,10 @@ class SequenceClassifier(WithReadout):
     def learn_targets(self, y: Any, sequences: Sequences) -> np.ndarray:
         labels = column(y)
         check_count(labels, sequences)
-        self.classes_ = learn_classes(labels)
-        return numbers_of(labels, self.classes_)
+        return self.learn_labels(labels)
 
     def target_weights(self, targets: np.ndarray) -> np.ndarray:
-        counts = np.bincount(targets, minlength=len(self.classes_))
-        return balance(self.classes_, counts, self.class_weight)[targets]
+        return self.class_weights(targets)[targets]
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class [N, classes], in the order of `classes_`. X is as in `fit`."""
@@ -100,13 +92,6 @@ class SequenceClassifier(WithReadout):
 
     def meaning_of_scores(self) -> dict[str, Any]:
         return {"names": tuple(map(str, self.classes_)), "kind": "probability", "say": probabilities}
-
-    def learned(self) -> dict[str, Any]:
-        return {**super().learned(), "classes": self.classes_.tolist()}
-
-    def restore(self, learned: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-        super().restore(learned, arrays)
-        self.classes_ = np.array(learned["classes"])
 
     def __sklearn_tags__(self) -> Any:
         from sklearn.utils import ClassifierTags

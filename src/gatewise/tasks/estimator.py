@@ -40,12 +40,13 @@ def option(
 
 def other_default(owner: type[Estimator], name: str, *, default: Any, more: str = "") -> Any:
     """The option of another class with another default, and perhaps one more sentence about it."""
-    known: Field[Any] = owner.__dataclass_fields__[name]  # type: ignore[attr-defined]
+    known = owner.__dataclass_fields__[name]
     text = f"{known.metadata['text']} {more}".strip()
     return field(default=default, kw_only=bool(known.kw_only), metadata={**known.metadata, "text": text})
 
 
 @dataclass_transform(kw_only_default=True, eq_default=False, field_specifiers=(option, other_default))
+@dataclass(eq=False, repr=False, kw_only=True)
 class Estimator:
     """Base of all estimators: the constructor stores its arguments as they are, and does nothing else.
 
@@ -57,7 +58,7 @@ class Estimator:
         super().__init_subclass__()
         dataclass(eq=False, repr=False, kw_only=True)(cls)
         if cls.__doc__:
-            text = "\n".join(f"{f.name}\n" + _wrapped(f.metadata["text"]) for f in fields(cls))  # type: ignore[arg-type]
+            text = "\n".join(f"{f.name}\n" + _wrapped(f.metadata["text"]) for f in fields(cls))
             section = textwrap.indent(f"Parameters\n----------\n{text}", "    ").lstrip()
             cls.__doc__ = cls.__doc__.replace("{parameters}", section)
 
@@ -71,7 +72,7 @@ class Estimator:
     @classmethod
     def parameter_help(cls) -> dict[str, str]:
         """What each hyper-parameter means."""
-        return {f.name: f.metadata["text"] for f in fields(cls)}  # type: ignore[arg-type]
+        return {f.name: f.metadata["text"] for f in fields(cls)}
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The hyper-parameters by name. ``deep`` is there for scikit-learn; no parameter is an estimator."""
@@ -93,7 +94,7 @@ class Estimator:
     def check_parameters(self) -> None:
         """Raise a `ParameterError` for the first hyper-parameter that has a value it cannot have."""
         hints = get_type_hints(type(self))
-        for f in fields(self):  # type: ignore[arg-type]
+        for f in fields(self):
             kinds = get_args(hints[f.name]) if get_origin(hints[f.name]) is not Literal else (hints[f.name],)
             kinds = kinds or (hints[f.name],)
             value, optional = getattr(self, f.name), NoneType in kinds

@@ -42,7 +42,7 @@ def attribute_output(model: Model, reading: Reading, method: str, step: int | No
         return explained(scores[reading.hidden :] if step is not None else scores, reading, step, number)
 
     said = reading.names[number] if step is None else f"{reading.names[number]!s} after step {step % len(reading.tokens)}"
-    of = f"log odds of {said}" if reading.kind == "probability" else said
+    of = f"log odds of {said}" if reading.kind == "probability" else reading.explained + said
     return attribute(f, x[reading.hidden :], method, of)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..data.panel import Series
 from ..errors import ParameterError, require
-from .forecaster import _key, at_level
+from ..runtime.distributions import at_level
 
 if TYPE_CHECKING:
     from .forecaster import Forecaster
@@ -39,7 +39,7 @@ def draw_forecast(
         raise ParameterError(f"ax has {len(axes)} axes; {len(series)} series of {len(targets)} targets need {wanted}")
     places = iter(axes)
     for s in series:
-        found = model.forecasts(s, np.array([len(s) - 1]), known[_key(s.id)], horizon)
+        found = model.forecasts(s, np.array([len(s) - 1]), known[s.key], horizon)
         stamps = model.step_.after(s.stamps[-1], horizon)
         for at, target in enumerate(targets):
             axis, y = next(places), s.targets[-past:, at]

@@ -11,30 +11,23 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from ..data.clock import Step, calendar, read_stamps
+from ..data.clock import Step
 from ..data.encode import fingerprint
-from ..data.panel import Columns, Panel, Policy, Series, columns_of, make_frame, read_numbers, read_panel
-from ..errors import GatewiseError, ParameterError, require
+from ..data.panel import Columns, Panel, Policy, Series, columns_of, make_frame, read_known_ahead, read_panel
+from ..errors import GatewiseError, ParameterError
+from ..inspect.trace import Reading, Trace
 from ..runtime.architecture import Architecture, Encoder, Head
-from ..runtime.distributions import DISTRIBUTIONS, LEVELS
+from ..runtime.distributions import DISTRIBUTIONS, LEVELS, at_level
 from ..runtime.network import LayerStates
 from .estimator import option, other_default
 from .model import LEARNED, Model
 from .options import RecurrentOptions, TrainingOptions
+from .series_encoding import KnownAhead, Scale, SeriesEncoding
 
 PIECE = 1024  # steps that are run at once
-MOST_NAMED = 64  # series that are told apart by an input each
 KEPT_ON_RESUME = ("context", "horizon", "batch_size", "seed", "validation_fraction", "mode")
 
 ColumnNames = str | Sequence[str] | None
-
-
-@dataclass(frozen=True)
-class Scale:
-    """By what a series' values are scaled, [D] each: value = mean + scale * number."""
-
-    mean: np.ndarray
-    scale: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -67,6 +60,8 @@ class Forecaster(Model):
     ----------
     columns_
         Which columns of the data are what.
+    encoding_
+        What the network sees of series, with their scales, a `gatewise.tasks.series_encoding.SeriesEncoding`.
     step_
         The time between rows.
     report_
@@ -176,32 +171,25 @@ class Forecaster(Model):
             ParameterError: a hyper-parameter has a value that it cannot have, or the modes do not fit the columns.
             GatewiseError: the data cannot be used; the message has the column and the row.
         """
-        self.check_parameters()
-        require("torch", "train", "training a model")
-        require("lightning_fabric", "train", "training a model")
-        if target is None:
-            raise ParameterError("say with target= which column is forecast")
-        time, id = (None if name is None else str(name) for name in (time, id))
-        columns = Columns(time, _names(target), id, _names(known), _names(past), _names(static))
-        if self.mode == "autoregressive" and columns.past:
-            raise ParameterError(
-                f"{columns.past[0]!r} is not known in the future, which is drawn step by step: use mode='direct'"
-            )
-        before = dict(vars(self))
-        path = Path(checkpoint) if checkpoint is not None else None
-        try:
+        with self._fitting():
+            if target is None:
+                raise ParameterError("say with target= which column is forecast")
+            time, id = (None if name is None else str(name) for name in (time, id))
+            columns = Columns(time, _names(target), id, _names(known), _names(past), _names(static))
+            if self.mode == "autoregressive" and columns.past:
+                raise ParameterError(
+                    f"{columns.past[0]!r} is not known in the future, which is drawn step by step: use mode='direct'"
+                )
             values, self._library = columns_of(data)
             say = started or (lambda line: print(line, file=sys.stderr) if self.verbose else None)
+            path = Path(checkpoint) if checkpoint is not None else None
             return self._fit(self._read(values, columns), columns, say, path, resume, checkpoint_seconds)
-        except BaseException:  # a fitted estimator whose second fit fails stays as it was
-            self.__dict__ = before
-            raise
 
     def fit_series(self, series: list[Series], columns: Columns, step: Step) -> Self:
         """As `fit`, on series that were read before."""
-        self.check_parameters()
-        self._library = None
-        return self._fit(Panel(series, step), columns)
+        with self._fitting():
+            self._library = None
+            return self._fit(Panel(series, step), columns)
 
     def _fit(
         self,
@@ -215,7 +203,7 @@ class Forecaster(Model):
         self.columns_, self.step_, self.report_ = columns, panel.step, panel.report
         self.history_series_ = panel.series
         trained_rows = [self._training_rows(len(s)) for s in panel.series]
-        self._learn(panel, trained_rows)
+        self.encoding_ = SeriesEncoding.learn(panel, trained_rows, **self._encoding_options)
         for line in panel.report:
             say(line)
         from .forecast_training import ForecastTask, Windows
@@ -223,9 +211,9 @@ class Forecaster(Model):
 
         windows = []
         for s, rows in zip(panel.series, trained_rows, strict=True):
-            inputs, scaled = self._inputs(s, self._future_of(s)), self._scaled(s)
-            level = _filled(scaled).astype(np.float32)
-            windows.append(Windows(inputs, level, self._what_follows(scaled), self.scales_[_key(s.id)].scale, rows))
+            e = self.encoding_
+            inputs, level = e.inputs(s, e.known_ahead(s, self.horizon)), e.level(s).astype(np.float32)
+            windows.append(Windows(inputs, level, e.what_follows(s), e.scales[s.key].scale, rows))
         architecture = self.build_architecture(windows[0].inputs.shape[1])
         task = ForecastTask(
             windows,
@@ -252,17 +240,13 @@ class Forecaster(Model):
             resume=resume,
             checkpoint_seconds=seconds,
         )
-        self.trained_rows_ = {_key(s.id): n for s, n in zip(panel.series, trained_rows, strict=True)}
+        self.trained_rows_ = {s.key: n for s, n in zip(panel.series, trained_rows, strict=True)}
         return self._become(trained)
 
     def _read(self, data: Mapping[str, Any], columns: Columns, step: Step | None = None) -> Panel:
         return read_panel(
             data, columns, step=step, policy=Policy(self.duplicates, self.gaps, self.missing, self.time_format)
         )
-
-    @property
-    def _window(self) -> int:
-        return self.window or min(self.season_, self.context) + 1
 
     @property
     def _said(self) -> int:
@@ -274,94 +258,21 @@ class Forecaster(Model):
         held_out = max(self._said, round(rows * self.validation_fraction)) if self.validation_fraction else 0
         return rows - held_out if rows - held_out >= max(2 * self._said, 4) else rows
 
-    def _learn(self, panel: Panel, trained_rows: Sequence[int]) -> None:
-        """Scales, of the training rows alone, and what tells series apart."""
-        counts = DISTRIBUTIONS[self.distribution].counts
-        self.scales_ = {}
-        for s, rows in zip(panel.series, trained_rows, strict=True):
-            self._check_values(s)
-            y = self._transformed(s.targets[:rows])
-            if np.isnan(y).all(0).any():
-                raise GatewiseError(f"series {s.id!r} has no value to train on in its first {rows} rows")
-            spread = np.nanstd(y, 0)
-            spread = np.where(spread > 1e-12 * np.abs(np.nanmean(y, 0)), spread, 0.0)  # beyond that it is rounding
-            mean = np.zeros(y.shape[1]) if counts else np.nanmean(y, 0)
-            scale = 1 + np.nanmean(y, 0) if counts else np.where(spread > 0, spread, 1.0)
-            self.scales_[_key(s.id)] = Scale(mean, scale)
-            if (spread == 0).any():
-                panel.report.append(
-                    f"{'the series' if s.id is None else f'series {s.id!r}'} is constant in the training data"
-                )
-        self.masked_ = any(np.isnan(s.targets).any() for s in panel.series)
-        names = [_key(s.id) for s in panel.series]
-        self.named_ = names if 1 < len(names) <= MOST_NAMED else []
-        self.levels_ = []
-        for at in range(len(self.columns_.static)):
-            values = [s.static[at] for s in panel.series]
-            numbers = all(_is_number(v) for v in values)
-            self.levels_.append(None if numbers else sorted({str(v) for v in values}))
-
-    def _check_values(self, s: Series) -> None:
-        """Raise where a series has values that the transform or the distribution cannot have."""
-        if self.transform == "log" and np.nanmin(s.targets) <= 0:
-            raise GatewiseError("transform='log' is for positive values: a target is 0 or below")
-        counts = DISTRIBUTIONS[self.distribution].counts
-        if counts and (np.nanmin(s.targets) < 0 or (np.nan_to_num(s.targets) % 1).any()):
-            raise GatewiseError("negative_binomial is for counts: a target is negative or has a fraction")
+    @property
+    def _encoding_options(self) -> dict[str, Any]:
+        """What an encoding has of hyper-parameters."""
+        return {
+            "window": self.window or min(self.season_, self.context) + 1,
+            "said": self._said,
+            "calendar": self.calendar,
+            "log": self.transform == "log",
+            "counts": DISTRIBUTIONS[self.distribution].counts,
+        }
 
     def build_architecture(self, inputs: int) -> Architecture:
         """The architecture for so many numbers a step."""
         outputs = self._said * len(self.columns_.targets) * DISTRIBUTIONS[self.distribution].size
         return Architecture(Encoder("features", 0, inputs), self.build_stack(), Head(outputs), skip=True)
-
-    def _future_of(self, s: Series, known: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Stamps and known covariates of a series and of the horizon after it; where these are not given, the last row's."""
-        steps = self.horizon
-        stamps = np.append(s.stamps, self.step_.after(s.stamps[-1], steps))
-        known = np.repeat(s.known[-1:], steps, 0) if known is None else known
-        return stamps, np.concatenate([s.known, known])
-
-    def _inputs(self, s: Series, future: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-        """What the network reads at every step of a series: [n, F], float32. Of the future it has what is known ahead."""
-        n, level = len(s), _filled(self._scaled(s))
-        before = np.concatenate([np.repeat(level[:1], self._window - 1, 0), level])
-        parts = [level, *(before[self._window - 1 - k : n + self._window - 1 - k] - level for k in range(1, self._window))]
-        if self.masked_:
-            parts.append(np.isfinite(s.targets))
-        parts.append(s.past)
-        stamps, known = future
-        parts += [known[k : k + n] for k in range(1, self._said + 1)]
-        if self.calendar:
-            parts.append(calendar(stamps, self.step_)[1 : n + 1])
-        parts.append(np.tile(self._told_of(s), (n, 1)))
-        return np.concatenate(parts, axis=1).astype(np.float32)
-
-    def _transformed(self, values: np.ndarray) -> np.ndarray:
-        return np.log(values) if self.transform == "log" else values
-
-    def _scaled(self, s: Series) -> np.ndarray:
-        """Its targets [n, D] as the network sees them."""
-        scale = self.scales_[_key(s.id)]
-        return (self._transformed(s.targets) - scale.mean) / scale.scale
-
-    def _values(self, scaled: np.ndarray, scale: Scale, after: int = 0) -> np.ndarray:
-        """What `_scaled` was made of; the targets' axis has so many axes after it."""
-        shape = (-1,) + (1,) * after
-        values = scale.mean.reshape(shape) + scale.scale.reshape(shape) * scaled
-        return np.exp(values) if self.transform == "log" else values
-
-    def _told_of(self, s: Series) -> list[float]:
-        """What belongs to a series as a whole: which it is, and its static values."""
-        told = [float(name == _key(s.id)) for name in self.named_]
-        for levels, value in zip(self.levels_, s.static, strict=True):
-            told += [float(value)] if levels is None else [float(level == str(value)) for level in levels]
-        return told
-
-    def _what_follows(self, scaled: np.ndarray) -> np.ndarray:
-        """What follows each step: [n, said, D], NaN past the end."""
-        steps = self._said
-        extended = np.concatenate([scaled, np.full((steps, scaled.shape[1]), np.nan)]).astype(np.float32)
-        return np.lib.stride_tricks.sliding_window_view(extended[1:], steps, axis=0).transpose(0, 2, 1)
 
     def forecasts(
         self, s: Series, origins: np.ndarray, known: np.ndarray | None = None, horizon: int | None = None
@@ -375,8 +286,9 @@ class Forecaster(Model):
             horizon: steps ahead; None means the estimator's.
         """
         horizon = self._check_horizon(horizon)
-        inputs = self._inputs(s, self._future_of(s, known))
-        scale, level = self.scales_[_key(s.id)], _filled(self._scaled(s))
+        encoding, scale = self.encoding_, self.encoding_.scales[s.key]
+        ahead = encoding.known_ahead(s, max(horizon, self.horizon), known)
+        inputs, level = encoding.inputs(s, ahead), encoding.level(s)
         family, D = DISTRIBUTIONS[self.distribution], level.shape[1]
         means, quantiles = [], []
         for origin, (scores, states) in zip(origins, self._run_to(inputs, origins), strict=True):
@@ -387,11 +299,11 @@ class Forecaster(Model):
                 p = _in_counts(p, scale) if family.counts else p
                 mean, found = family.mean(p), family.quantiles(p, LEVELS)
             else:
-                drawn = self._draw(s, int(origin), states, scores, known, horizon, np.random.default_rng(self.seed))
+                drawn = self._draw(s, int(origin), states, scores, ahead, horizon, np.random.default_rng(self.seed))
                 mean, found = drawn.mean(0), np.moveaxis(np.quantile(drawn, LEVELS, axis=0), 0, -1)
             if not family.counts:
-                found = self._values(found, scale, 1)
-                mean = self._values(mean, scale) if self.transform == "none" else found.mean(-1)
+                found = encoding.values(found, scale, 1)
+                mean = encoding.values(mean, scale) if self.transform == "none" else found.mean(-1)
             means.append(mean)
             quantiles.append(found)
         return Ahead(np.asarray(origins), np.stack(means), np.stack(quantiles))
@@ -416,37 +328,25 @@ class Forecaster(Model):
         origin: int,
         states: list[LayerStates],
         scores: np.ndarray,
-        known: np.ndarray | None,
+        ahead: KnownAhead,
         horizon: int,
         random: np.random.Generator,
     ) -> np.ndarray:
         """Draws of the future after a row: [samples, horizon, D], scaled (counts are not)."""
-        family, scale, n = DISTRIBUTIONS[self.distribution], self.scales_[_key(s.id)], self.samples
+        family, encoding, n = DISTRIBUTIONS[self.distribution], self.encoding_, self.samples
         assert family.sample is not None
-        stamps, ahead = self._future_of(s, known)
-        if origin + 1 < len(s):  # what is known ahead stands in the series itself
-            stamps, ahead = stamps[: len(s) + self.horizon], ahead[: len(s) + self.horizon]
-        if horizon > self.horizon:
-            stamps = np.append(stamps, self.step_.after(stamps[-1], horizon))
-            ahead = np.concatenate([ahead, np.repeat(ahead[-1:], horizon, 0)])
-        waves = calendar(stamps, self.step_) if self.calendar else np.zeros((len(stamps), 0))
-        told = np.tile(self._told_of(s), (n, 1))
+        scale, D = encoding.scales[s.key], s.targets.shape[1]
         stream = self._network.stream([tuple(np.repeat(a, n, 0) for a in layer) for layer in states])
-        # The present value and those before it, the latest first: [window, samples, D].
-        seen = _filled(self._scaled(s))[np.maximum(origin - np.arange(self._window), 0)]
-        recent = np.repeat(seen[:, None], n, axis=1)
-        D, drawn = seen.shape[1], []
-        scores = np.tile(scores, (n, 1))
-        for k in range(1, horizon + 1):
+        recent = np.repeat(encoding.recent(s, np.array([origin])), n, axis=1)
+        scores, drawn = np.tile(scores, (n, 1)), []
+        for row in range(origin + 1, origin + horizon + 1):
             p = family.parameters(scores.reshape(n, D, family.size).astype(np.float64), recent[0], np)
             y = family.sample(_in_counts(p, scale) if family.counts else p, random)
             drawn.append(y)
             new = (y - scale.mean) / scale.scale if family.counts else y
             recent = np.concatenate([new[None], recent[:-1]])
-            row = min(origin + k + 1, len(ahead) - 1)
-            parts = [new, *(recent[1:] - new), *([np.ones((n, D))] if self.masked_ else []), np.zeros((n, 0))]
-            parts += [np.tile(ahead[row], (n, 1)), np.tile(waves[row], (n, 1)), told]
-            scores = stream.step(np.concatenate(parts, axis=1).astype(np.float32))
+            inputs = encoding.features(s, recent, np.ones((n, D)), np.zeros((n, 0)), ahead.of(np.full(n, row), self._said))
+            scores = stream.step(inputs)
         return np.stack(drawn, 1)
 
     def _check_horizon(self, horizon: int | None) -> int:
@@ -487,7 +387,7 @@ class Forecaster(Model):
         rows: dict[str, list[Any]] = {}
         targets = self.columns_.targets
         for s in series:
-            found = self.forecasts(s, np.array([len(s) - 1]), known[_key(s.id)], horizon)
+            found = self.forecasts(s, np.array([len(s) - 1]), known[s.key], horizon)
             rows.setdefault(self.columns_.time or "step", []).extend(self.step_.after(s.stamps[-1], horizon).tolist())
             if self.columns_.id is not None:
                 rows.setdefault(self.columns_.id, []).extend([s.id] * horizon)
@@ -497,6 +397,63 @@ class Forecaster(Model):
                 for level in levels:
                     rows.setdefault(f"{prefix}q{level:g}", []).extend(at_level(found.quantiles[0, :, at], level).tolist())
         return make_frame(rows, library)
+
+    def explain(self, input: Any = None, *, id: Any = None) -> Trace:
+        """Look inside while the model reads the last `context` rows of a series, its state carried from all rows before.
+
+        Args:
+            input: the series up to now, as in `fit`; None takes the data of `fit`. Covariates that are known ahead are
+                those of the last row.
+            id: which series, where there are several.
+
+        Returns:
+            A `Trace` whose outputs are the forecasts after every row, named by target and steps ahead.
+
+        Raises:
+            ParameterError: there are several series and none is named, or none has that id.
+        """
+        self.check_is_fitted()
+        series, _ = self._series(input)
+        keys = [s.key for s in series]
+        if id is None and len(series) > 1:
+            raise ParameterError(f"there are {len(series)} series: say with id= which, for example {keys[0]!r}")
+        if id is not None and str(id) not in keys:
+            raise ParameterError(f"there is no series {str(id)!r}; there are: {', '.join(keys[:12])}")
+        return super().explain(series[0 if id is None else keys.index(str(id))])
+
+    def reading(self, input: Series) -> Reading:
+        encoding, scale = self.encoding_, self.encoding_.scales[input.key]
+        family, targets = DISTRIBUTIONS[self.distribution], self.columns_.targets
+        first, D = max(0, len(input) - self.context), len(targets)
+        inputs = encoding.inputs(input, encoding.known_ahead(input, self.horizon))
+        last = encoding.level(input)[first:]
+        states = None
+        for start in range(0, first, PIECE):
+            _, states = self._network.run(inputs[start : min(start + PIECE, first), None], states)
+
+        def say(scores: np.ndarray) -> np.ndarray:
+            raw = scores[:, 0].reshape(len(scores), self._said, D, family.size).astype(np.float64)
+            if family.counts:
+                mean = _in_counts(family.parameters(raw, last[:, None], np), scale)["mean"]
+            else:
+                mean = encoding.values(last[:, None] + raw[..., family.location], scale)
+            return mean.reshape(len(scores), -1)
+
+        places = np.arange(self._said * D)
+        what = "log of " if encoding.log else "rectified " if family.counts else ""
+        return Reading(
+            tokens=tuple(map(str, input.stamps[first:])),
+            inputs=inputs[first:, None],
+            unit="row",
+            names=tuple(f"{name} +{k}" for k in range(1, self._said + 1) for name in targets),
+            kind="number",
+            say=say,
+            columns=places * family.size + family.location,
+            scale=np.tile(scale.scale, self._said),
+            offset=np.tile(scale.mean + scale.scale * last, (1, self._said)),
+            explained=what,
+            states=states,
+        )
 
     def sample(
         self, horizon: int | None = None, *, data: Any = None, future: Any = None, seed: int | None = None
@@ -511,10 +468,15 @@ class Forecaster(Model):
         known, out = self._known_ahead(future, series, horizon), []
         random = np.random.default_rng(seed)
         for s in series:
-            ahead, scale, end = known[_key(s.id)], self.scales_[_key(s.id)], len(s) - 1
-            ((scores, states),) = self._run_to(self._inputs(s, self._future_of(s, ahead)), np.array([end]))
+            ahead = self.encoding_.known_ahead(s, max(horizon, self.horizon), known[s.key])
+            end = len(s) - 1
+            ((scores, states),) = self._run_to(self.encoding_.inputs(s, ahead), np.array([end]))
             drawn = self._draw(s, end, states, scores, ahead, horizon, random)
-            out.append(drawn if DISTRIBUTIONS[self.distribution].counts else self._values(drawn, scale))
+            out.append(
+                drawn
+                if DISTRIBUTIONS[self.distribution].counts
+                else self.encoding_.values(drawn, self.encoding_.scales[s.key])
+            )
         return np.stack(out)
 
     def _series(self, data: Any) -> tuple[list[Series], Any]:
@@ -533,49 +495,22 @@ class Forecaster(Model):
         if panel.step != self.step_:
             raise GatewiseError(f"the rows are {panel.step} apart, those of fit were {self.step_} apart")
         for s in series:
-            self._check_values(s)
-            if _key(s.id) not in self.scales_:
-                raise GatewiseError(f"series {s.id!r} was not there in fit: its scale is not known")
+            self.encoding_.check_values(s)
+            if s.key not in self.encoding_.scales:
+                raise GatewiseError(f"{s.described} was not there in fit: its scale is not known")
         return series
 
     def _known_ahead(self, future: Any, series: Sequence[Series], horizon: int) -> dict[str, np.ndarray | None]:
-        """The known covariates of the steps ahead of each series [max(horizon, the estimator's), K]."""
+        """The known covariates of the steps ahead of each series [max(horizon, the estimator's), K]; where not given,
+        the last row's."""
         names = self.columns_.known
         if not names:
-            return {_key(s.id): None for s in series}
+            return {s.key: None for s in series}
         if future is None:
             raise GatewiseError(f"{names[0]!r} is known ahead: give future= with its values for {horizon} steps")
-        data = columns_of(future)[0]
-        for name in (*names, *([self.columns_.id] if self.columns_.id else [])):
-            if name not in data:
-                raise GatewiseError(f"future has no column {name!r}; it has: {', '.join(map(str, data))}")
-        values = read_numbers(data, names, len(data[names[0]]))
-        labels = [_key(v) for v in data[self.columns_.id]] if self.columns_.id else ["None"] * len(values)
-        time, stamps = self.columns_.time, None
-        if time is not None:
-            if time not in data:
-                raise GatewiseError(f"future has no column {time!r}; it has: {', '.join(map(str, data))}")
-            stamps = read_stamps(data[time], time, self.time_format)
-        where: dict[str, list[int]] = {}
-        for row, label in enumerate(labels):
-            where.setdefault(label, []).append(row)
-        found: dict[str, np.ndarray | None] = {}
-        for s in series:
-            named, rows = "" if s.id is None else f" of {s.id!r}", where.get(_key(s.id), [])
-            if stamps is not None:  # rows of other times, in any order, are left alone
-                at = {stamps[row]: row for row in rows}
-                wanted = self.step_.after(s.stamps[-1], horizon)
-                missing = [stamp for stamp in wanted if stamp not in at]
-                if missing:
-                    raise GatewiseError(f"future has no row{named} for {missing[0]}, the first of {len(missing)} it lacks")
-                rows = [at[stamp] for stamp in wanted]
-            if len(rows) < horizon:
-                raise GatewiseError(f"future has {len(rows)} rows{named}; {horizon} are needed")
-            ahead = values[rows[:horizon]]
-            if not np.isfinite(ahead).all():
-                raise GatewiseError("future has values that are missing or infinite")
-            found[_key(s.id)] = np.concatenate([ahead, np.repeat(ahead[-1:], max(0, self.horizon - horizon), 0)])
-        return found
+        found = read_known_ahead(columns_of(future)[0], self.columns_, series, self.step_, horizon, self.time_format)
+        more = max(0, self.horizon - horizon)
+        return {key: np.concatenate([ahead, np.repeat(ahead[-1:], more, 0)]) for key, ahead in found.items()}
 
     @property
     def season_(self) -> int:
@@ -624,11 +559,11 @@ class Forecaster(Model):
             "library": self._library,
             "step": asdict(self.step_),
             "report": self.report_,
-            "masked": self.masked_,
-            "named": self.named_,
-            "levels": self.levels_,
+            "masked": self.encoding_.masked,
+            "named": self.encoding_.named,
+            "levels": self.encoding_.levels,
             "series": [
-                {"id": s.id, "static": list(s.static), "trained_rows": self.trained_rows_[_key(s.id)]}
+                {"id": s.id, "static": list(s.static), "trained_rows": self.trained_rows_[s.key]}
                 for s in self.history_series_
             ],
         }
@@ -636,7 +571,7 @@ class Forecaster(Model):
     def learned_arrays(self) -> dict[str, np.ndarray]:
         found = {}
         for k, s in enumerate(self.history_series_):
-            scale = self.scales_[_key(s.id)]
+            scale = self.encoding_.scales[s.key]
             stamps = s.stamps.astype(np.int64) if s.stamps.dtype.kind == "M" else s.stamps
             arrays = {"stamps": stamps, "targets": s.targets, "known": s.known, "past": s.past}
             arrays |= {"mean": scale.mean, "scale": scale.scale}
@@ -647,55 +582,22 @@ class Forecaster(Model):
         named: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in learned["columns"].items()}
         self.columns_, self._library = Columns(**named), learned["library"]
         self.step_, self.report_ = Step(**learned["step"]), learned["report"]
-        self.masked_, self.named_, self.levels_ = learned["masked"], learned["named"], learned["levels"]
-        self.history_series_, self.scales_, self.trained_rows_ = [], {}, {}
+        self.history_series_, self.trained_rows_ = [], {}
+        scales: dict[str, Scale] = {}
         for k, record in enumerate(learned["series"]):
             part = {n: arrays[f"{LEARNED}{k}.{n}"] for n in ("stamps", "targets", "known", "past", "mean", "scale")}
             stamps = part["stamps"].astype("datetime64[s]") if part["stamps"].dtype.kind == "i" else part["stamps"]
             s = Series(record["id"], stamps, part["targets"], part["known"], part["past"], tuple(record["static"]))
             self.history_series_.append(s)
-            self.scales_[_key(s.id)] = Scale(part["mean"], part["scale"])
-            self.trained_rows_[_key(s.id)] = record["trained_rows"]
-
-
-def at_level(quantiles: np.ndarray, level: float) -> np.ndarray:
-    """The quantile at a level, of those at `LEVELS` in the last axis."""
-    if not LEVELS[0] <= level <= LEVELS[-1]:
-        raise ParameterError(f"level is {level!r}; it must lie between {LEVELS[0]} and {LEVELS[-1]}")
-    place = level * 100 - 1
-    low = int(np.floor(place + 1e-9))
-    high, share = min(low + 1, len(LEVELS) - 1), place - low
-    return quantiles[..., low] * (1 - share) + quantiles[..., high] * share
+            scales[s.key] = Scale(part["mean"], part["scale"])
+            self.trained_rows_[s.key] = record["trained_rows"]
+        told = learned["masked"], learned["named"], learned["levels"]
+        self.encoding_ = SeriesEncoding(self.step_, scales, *told, **self._encoding_options)
 
 
 def _in_counts(p: dict[str, Any], scale: Scale) -> dict[str, Any]:
     return {**p, "mean": p["mean"] * scale.scale}
 
 
-def _filled(y: np.ndarray) -> np.ndarray:
-    """Targets [n, D] with the value before in the place of missing ones; before the first that there is 0."""
-    if not np.isnan(y).any():
-        return y
-    out = y.copy()
-    for column in out.T:
-        there = np.flatnonzero(np.isfinite(column))
-        before = np.searchsorted(there, np.arange(len(column)), side="right") - 1
-        column[:] = np.where(before < 0, 0.0, column[there[np.maximum(before, 0)]])
-    return out
-
-
 def _names(names: ColumnNames) -> tuple[str, ...]:
     return () if names is None else (str(names),) if isinstance(names, str | int) else tuple(map(str, names))
-
-
-def _is_number(value: Any) -> bool:
-    """Whether a static value is a number, or a text that says one, as those of CSV do."""
-    try:
-        return not isinstance(value, bool) and bool(np.isfinite(float(value)))
-    except (TypeError, ValueError):
-        return False
-
-
-def _key(id: Any) -> str:
-    """The name of a series as it stands in a file."""
-    return str(id)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..data.text import TextLike
 from ..data.vocabulary import vocabulary_from_json
-from ..errors import GatewiseError, ParameterError, require
+from ..errors import GatewiseError, ParameterError
 from ..inspect.trace import Reading
 from ..runtime.architecture import Architecture, Encoder, Head
 from ..runtime.network import log_softmax
@@ -98,16 +98,14 @@ class LanguageModel(Model):
             MissingExtra: torch or lightning-fabric is not installed.
             Interrupted: Ctrl-C or SIGTERM came; a `KeyboardInterrupt` that names the checkpoint.
         """
-        self.check_parameters()
-        require("torch", "train", "training a model")
-        require("lightning_fabric", "train", "training a model")
-        from .language_training import train_language
+        with self._fitting():
+            from .language_training import train_language
 
-        path = Path(checkpoint) if checkpoint is not None else None
-        self.vocabulary_, trained = train_language(
-            self, text, checkpoint=path, resume=resume, checkpoint_seconds=checkpoint_seconds
-        )
-        return self._become(trained)
+            path = Path(checkpoint) if checkpoint is not None else None
+            self.vocabulary_, trained = train_language(
+                self, text, checkpoint=path, resume=resume, checkpoint_seconds=checkpoint_seconds
+            )
+            return self._become(trained)
 
     def learned(self) -> dict[str, Any]:
         return {"vocabulary": self.vocabulary_.to_json()}

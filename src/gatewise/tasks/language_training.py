@@ -19,7 +19,7 @@ from ..errors import FileError, GatewiseError
 from ..runtime.architecture import Architecture
 from ..training import checkpoint as checkpoints
 from .model import Trained
-from .network import Network, TrainingMode
+from .network import Network, TrainingMode, counted
 from .training import train
 
 if TYPE_CHECKING:
@@ -81,11 +81,7 @@ class LanguageTask:
     ) -> tuple[Tensor, int, tuple[Tensor, ...]]:
         inputs, targets, lengths = batch
         scores, states, penalty = network(inputs, carried, lengths)
-        if lengths is None:
-            scores, targets = scores.flatten(0, 1), targets.flatten()
-        else:
-            counts = torch.arange(len(inputs), device=inputs.device)[:, None] < lengths
-            scores, targets = scores[counts], targets[counts]
+        scores, targets = counted(lengths, scores, targets)
         loss = F.cross_entropy(scores, targets)
         return loss if penalty is None else loss + penalty, len(targets), tuple(state.detach() for state in states)
 

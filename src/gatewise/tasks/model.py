@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -40,7 +42,7 @@ class Trained:
     facts: dict[str, Any]
 
 
-class Model(TrainingOptions, RecurrentOptions):
+class Model(TrainingOptions, RecurrentOptions, ABC):
     """An estimator whose fitted state is a network and what its task learned beside it."""
 
     task: ClassVar[str]  # its name in a model file
@@ -49,13 +51,27 @@ class Model(TrainingOptions, RecurrentOptions):
         """What the task learned beside the network that is large: arrays by name, beginning with `LEARNED`."""
         return {}
 
+    @abstractmethod
     def learned(self) -> dict[str, Any]:
         """What the task learned beside the network, as JSON values by name: vocabulary, classes, scales."""
-        raise NotImplementedError
 
+    @abstractmethod
     def restore(self, learned: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         """Set what `learned` and `learned_arrays` gave."""
-        raise NotImplementedError
+
+    @contextmanager
+    def _fitting(self) -> Iterator[None]:
+        """Around a `fit`: looks after hyper-parameters and torch first; when it fails, the estimator stays as it was."""
+        self.check_parameters()
+        for module in ("torch", "lightning_fabric"):
+            require(module, "train", "training a model")
+        before = dict(vars(self))
+        try:
+            yield
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
 
     def _become(self, trained: Trained) -> Self:
         self.architecture_, self.weights_ = trained.architecture, trained.weights
@@ -67,13 +83,13 @@ class Model(TrainingOptions, RecurrentOptions):
         return {name: value for name, value in vars(self).items() if name != "_network"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        vars(self).update(state)
         if "weights_" in state:
             self._network = RuntimeNetwork(self.architecture_, self.weights_)
 
+    @abstractmethod
     def reading(self, input: Any) -> Reading:
         """How one input is read, step by step, and what the head's scores of it mean."""
-        raise NotImplementedError
 
     def explain(self, input: Any) -> Trace:
         """Look inside while the model reads one input: every gate and state at every step, what it says, and, by

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ..ir.cell import INPUT
 from ..nn import Recurrent
-from ..nn.regularise import activation_penalty, drop, temporal_activation_penalty
+from ..nn.regularise import activation_penalty, drop, temporal_activation_penalty, within
 from ..runtime.architecture import Architecture, Convolution, Encoder, Head, Readout, Spelling, Stack
 
 INPUT_BOUND = 2.0  # gives a gate a spread of about 1.2 over the tokens
@@ -153,9 +153,12 @@ def build_layers(stack: Stack, input_size: int, bound: float, **options: Any) ->
     return layers
 
 
-def within(x: Tensor, lengths: Tensor) -> Tensor:
-    """Where steps of x [T, B, ...] lie within the lengths of their rows: [T, B]."""
-    return torch.arange(len(x), device=x.device)[:, None] < lengths.to(x.device)
+def counted(lengths: Tensor | None, *steps: Tensor) -> list[Tensor]:
+    """The steps that count of tensors [T, B, ...], one after another: [n, ...] each. lengths [B]; None counts all."""
+    if lengths is None:
+        return [part.flatten(0, 1) for part in steps]
+    counts = within(steps[0], lengths)
+    return [part[counts] for part in steps]
 
 
 def build_encoder(encoder: Encoder) -> OneHot | nn.Embedding | Standardise:

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import cells
 from ..ir import Cell
+from ..ir.namespaces import ComputeDtype
 from ..runtime.architecture import Stack
 from .estimator import Estimator, option
 
@@ -54,7 +55,7 @@ class RecurrentOptions(Estimator):
         "Weight in the loss of its mean squared change from step to step.", default=0.0, at_least=0
     )
 
-    compute_dtype: Literal["float32", "bfloat16"] = option(
+    compute_dtype: ComputeDtype = option(
         "What the operands of the recurrent layers' matrix products are rounded to in training, on a CPU. bfloat16 is "
         "faster and needs a processor with AVX512-BF16, best one with AMX; all else stays as precision says.",
         default="float32",

@@ -16,7 +16,7 @@ from ..data.sequences import Buckets, by_length, pad
 from ..errors import GatewiseError
 from ..runtime.architecture import Architecture
 from .model import Trained
-from .network import Network, Standardise, TrainingMode
+from .network import Network, Standardise, TrainingMode, counted
 from .sequences import FEWEST_HELD_OUT, KEPT_ON_RESUME, SequenceModel
 from .training import train
 
@@ -110,12 +110,7 @@ class SequenceTask:
         scores, _, penalty = network(inputs, None, lengths)
         count = len(weights)
         if isinstance(self.targets, list):
-            weights = weights.expand(len(inputs), -1)
-            if lengths is not None:
-                counts = torch.arange(len(inputs), device=inputs.device)[:, None] < lengths.to(inputs.device)
-                scores, targets, weights = scores[counts], targets[counts], weights[counts]
-            else:
-                scores, targets, weights = scores.flatten(0, 1), targets.flatten(), weights.flatten()
+            scores, targets, weights = counted(lengths, scores, targets, weights.expand(len(inputs), -1))
             if self.step_weights is not None:
                 weights = weights * self.step_weights.to(inputs.device)[targets]
         loss = (LOSSES[self.objective](scores, targets) * weights).mean()

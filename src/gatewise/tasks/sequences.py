@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -12,10 +13,11 @@ import numpy as np
 from .. import cells
 from ..data.lexicon import Lexicon
 from ..data.sequences import Sequences, by_length, pad, read_sequences
-from ..errors import GatewiseError, ParameterError, require
+from ..errors import GatewiseError, ParameterError
 from ..inspect.trace import Reading
 from ..runtime.architecture import Architecture, Convolution, Encoder, Head, Readout, Spelling, Stack
 from .estimator import option, other_default
+from .labels import balance, learn_classes, numbers_of
 from .language import LARGEST_ONE_HOT
 from .model import Model, Trained
 from .options import RecurrentOptions, TrainingOptions
@@ -96,16 +98,9 @@ class SequenceModel(Model):
             MissingExtra: torch or lightning-fabric is not installed.
             Interrupted: Ctrl-C or SIGTERM came; a `KeyboardInterrupt` that names the checkpoint.
         """
-        self.check_parameters()
-        require("torch", "train", "training a model")
-        require("lightning_fabric", "train", "training a model")
-        before = dict(vars(self))
-        try:
+        with self._fitting():
             trained = self._fit(X, y, sample_weight, Path(checkpoint) if checkpoint else None, resume, checkpoint_seconds)
-        except BaseException:  # a fitted estimator whose second fit fails stays as it was
-            self.__dict__ = before
-            raise
-        return self._become(trained)
+            return self._become(trained)
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, checkpoint: Path | None, resume: bool, seconds: float) -> Trained:
         if y is None:
@@ -122,13 +117,13 @@ class SequenceModel(Model):
         )
 
     @property
+    @abstractmethod
     def objective(self) -> str:
         """Which of `sequence_training.LOSSES` is made small."""
-        raise NotImplementedError
 
+    @abstractmethod
     def learn_targets(self, y: Any, sequences: Sequences) -> Any:
         """Check y, keep what is to be known of it, and give it as the loss wants it: an array a sequence, or one of all."""
-        raise NotImplementedError
 
     def target_weights(self, targets: Any) -> np.ndarray | float:
         """How much each sequence counts for what its target is."""
@@ -139,9 +134,9 @@ class SequenceModel(Model):
         return None
 
     @property
+    @abstractmethod
     def outputs(self) -> int:
         """Numbers that the head gives."""
-        raise NotImplementedError
 
     @property
     def architecture_readout(self) -> Readout:
@@ -216,9 +211,9 @@ class SequenceModel(Model):
             **self.meaning_of_scores(),
         )
 
+    @abstractmethod
     def meaning_of_scores(self) -> dict[str, Any]:
         """What `Reading` says of the head's scores: names, kind, say, and of numbers their scale."""
-        raise NotImplementedError
 
     def scores(self, X: Any) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """What the head gives for sequences, in batches: their places in X, scores [B, C] or [T, B, C], and lengths [B]."""
@@ -274,6 +269,30 @@ class WithReadout(SequenceModel):
     @property
     def architecture_readout(self) -> Readout:
         return Readout(self.readout)
+
+
+class WithClasses(SequenceModel):
+    """An estimator whose answers are classes."""
+
+    class_weight: Mapping[Any, float] | str | None = option(
+        "Weight of each class in the loss: 'balanced' makes all count the same, a dict gives weights by label.", default=None
+    )
+
+    def learn_labels(self, labels: Any) -> np.ndarray:
+        """Keep the classes of some labels [n], and give the number of each label among them."""
+        self.classes_ = learn_classes(labels)
+        return numbers_of(labels, self.classes_)
+
+    def class_weights(self, numbers: np.ndarray) -> np.ndarray:
+        """The weight of each class in the loss, given the labels' numbers."""
+        return balance(self.classes_, np.bincount(numbers, minlength=len(self.classes_)), self.class_weight)
+
+    def learned(self) -> dict[str, Any]:
+        return {**super().learned(), "classes": self.classes_.tolist()}
+
+    def restore(self, learned: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        super().restore(learned, arrays)
+        self.classes_ = np.array(learned["classes"])
 
 
 def check_weights(sample_weight: Any, count: int) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,12 +9,11 @@ import numpy as np
 from ..data.sequences import Sequences
 from ..errors import GatewiseError, ParameterError
 from ..runtime.network import log_softmax
-from .estimator import option, other_default
-from .labels import balance, learn_classes, numbers_of
-from .sequences import SequenceModel, check_count, column
+from .estimator import other_default
+from .sequences import SequenceModel, WithClasses, check_count, column
 
 
-class SequenceTagger(SequenceModel):
+class SequenceTagger(WithClasses):
     """A recurrent network that gives every step of a sequence a label.
 
     X has lists of words, texts (a label a character), or sequences of numbers; y has a list of labels for each, as long as
@@ -44,9 +42,6 @@ class SequenceTagger(SequenceModel):
     bidirectional: bool = other_default(SequenceModel, "bidirectional", default=True)
     min_count: int = other_default(SequenceModel, "min_count", default=2)
     spelling_size: int | None = other_default(SequenceModel, "spelling_size", default=32)
-    class_weight: Mapping[Any, float] | str | None = option(
-        "Weight of each class in the loss: 'balanced' makes all count the same, a dict gives weights by label.", default=None
-    )
 
     @property
     def objective(self) -> str:
@@ -71,14 +66,12 @@ class SequenceTagger(SequenceModel):
             if len(labels) != len(item):
                 raise GatewiseError(f"X[{k}] has {len(item)} steps, y[{k}] has {len(labels)} labels")
         flat = [label for labels in lists for label in labels]
-        self.classes_ = learn_classes(flat)
         ends = np.cumsum([len(labels) for labels in lists])
-        return np.split(numbers_of(flat, self.classes_), ends[:-1])
+        return np.split(self.learn_labels(flat), ends[:-1])
 
     def step_weights(self, targets: list[np.ndarray]) -> np.ndarray:
         """The weight of each class in the loss."""
-        counts = np.bincount(np.concatenate(targets), minlength=len(self.classes_))
-        return balance(self.classes_, counts, self.class_weight)
+        return self.class_weights(np.concatenate(targets))
 
     def predict_proba(self, X: Any) -> list[np.ndarray]:
         """The probability of each label at each step: an array [T, classes] a sequence."""
@@ -104,10 +97,3 @@ class SequenceTagger(SequenceModel):
             return np.exp(log_softmax(scores[:, 0]))
 
         return {"names": tuple(map(str, self.classes_)), "kind": "probability", "say": say}
-
-    def learned(self) -> dict[str, Any]:
-        return {**super().learned(), "classes": self.classes_.tolist()}
-
-    def restore(self, learned: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-        super().restore(learned, arrays)
-        self.classes_ = np.array(learned["classes"])
