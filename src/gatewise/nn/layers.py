@@ -28,7 +28,7 @@ class _TorchLayer(Recurrent):
     def _make_parameters(self, device: Any, dtype: torch.dtype | None) -> None:
         rows = self.standard.gates * self.hidden_size
         width = self.sizes[self.cell.output_dim]
-        for layer, _, ending in self._runs:
+        for layer, _, ending in self.runs:
             shapes = {
                 "weight_ih": (rows, self.layer_sizes(layer)["input_size"]),
                 "weight_hh": (rows, width),
@@ -51,7 +51,7 @@ class _TorchLayer(Recurrent):
 
     @property
     def all_weights(self) -> list[list[Tensor]]:
-        return [[getattr(self, n) for n in self._torch_names(ending)] for _, _, ending in self._runs]
+        return [[getattr(self, n) for n in self._torch_names(ending)] for _, _, ending in self.runs]
 
     @property
     def proj_size(self) -> int:

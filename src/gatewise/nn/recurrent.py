@@ -165,7 +165,7 @@ class Recurrent(nn.Module):
     def _plan_runs(self) -> None:
         """What every call asks for: every layer and direction, with the ending of its parameters' names, and sizes."""
         self._layer_sizes = [{INPUT: self._width_above(layer), **self.sizes} for layer in range(self.num_layers)]
-        self._runs = [
+        self.runs = [
             (layer, reverse, f"_l{layer}{'_reverse' if reverse else ''}")
             for layer in range(self.num_layers)
             for reverse in (False, True)[: self.directions]
@@ -173,7 +173,7 @@ class Recurrent(nn.Module):
         self._widths = [max(sizes[s.dim] for sizes in self._layer_sizes) for s in self.cell.states]
 
     def _make_parameters(self, device: Any, dtype: torch.dtype | None) -> None:
-        for layer, _, ending in self._runs:
+        for layer, _, ending in self.runs:
             for p in self.cell.parameters:
                 if self.bias or not p.is_bias:
                     shape = p.trained_shape(self.layer_sizes(layer))
@@ -185,7 +185,7 @@ class Recurrent(nn.Module):
 
     def reset_parameters(self) -> None:
         """Start every parameter anew, each part by the initialiser that the cell names."""
-        for layer, _, ending in self._runs:
+        for layer, _, ending in self.runs:
             sizes = self.layer_sizes(layer)
             for p in self.cell.parameters:
                 if self.bias or not p.is_bias:
@@ -241,7 +241,7 @@ class Recurrent(nn.Module):
         if self.bidirectional:
             raise GatewiseError("a bidirectional layer reads the future: it cannot be run a step at a time")
         layers = []
-        for layer, _, ending in self._runs:
+        for layer, _, ending in self.runs:
             params, shift = self.cell_parameters(layer, ending), None
             if params[0].dtype not in _COMPILED:
                 raise GatewiseError(f"a stream runs in float32 or float64, the layer is {params[0].dtype}")
@@ -264,7 +264,7 @@ class Recurrent(nn.Module):
         return finals
 
     def _initial(self, x: Tensor, states: tuple[Tensor, ...] | None, single: bool) -> list[Tensor]:
-        shapes = [(len(self._runs), x.shape[1], width) for width in self._widths]
+        shapes = [(len(self.runs), x.shape[1], width) for width in self._widths]
         if states is None:
             return [x.new_zeros(shape) for shape in shapes]
         if len(states) != len(shapes):
@@ -296,7 +296,7 @@ class Recurrent(nn.Module):
         finals: list[tuple[Tensor, ...]] = []
         outputs: list[Tensor] = []
         x = drop(x, self.input_dropout, self.training, self.variational)
-        for n, (layer, reverse, ending) in enumerate(self._runs):
+        for n, (layer, reverse, ending) in enumerate(self.runs):
             if layer and not reverse:
                 x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
                 outputs = []

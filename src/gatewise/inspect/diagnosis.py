@@ -1,0 +1,220 @@
+"""A network's examination: what it measures, what is wrong with it, and what to do. Imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..errors import GatewiseError
+from ..ir.cell import layer_name as tape_name
+from ..ir.transform import zoneout
+from ..nn import Recurrent
+from .dynamics import jacobians, lyapunov_exponents, reach, recurrent_radii, singular_values
+from .findings import Finding, find
+from .measures import LayerMeasures, Measures, Padding, decay, horizon, measure_layer
+from .tape import record, recurrent_layers
+
+MOST_STEPS = 64  # of the path along which Jacobians are multiplied
+WORK = 10**10  # multiplications that they may take, about
+FEW = 8  # Jacobians whose singular values are looked at
+LEAST_FILLED = 3  # equal steps at the end of a sequence that count as filling
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What was measured of a network, and what that means, the weightiest finding first."""
+
+    measures: Measures
+    findings: list[Finding]
+
+    @classmethod
+    def of(cls, measures: Measures) -> Diagnosis:
+        return cls(measures, find(measures))
+
+    def __str__(self) -> str:
+        found = [f"{n}. {finding}" for n, finding in enumerate(self.findings, 1)] or [
+            "Nothing is wrong with what was measured."
+        ]
+        return "\n\n".join([table(self.measures), *found])
+
+
+def table(m: Measures) -> str:
+    """The measures of every layer, a line each."""
+    lines = [f"{m.steps} steps" + (f", training windows of {m.window}" if m.window else "")]
+    for name, layer in m.layers.items():
+        facts = [f"{layer.cell}, {layer.units} units"]
+        if layer.reach:
+            reached, tenth = horizon(layer.reach), decay(layer.reach)
+            facts.append("gradients reach all steps" if reached is None else f"gradients reach {reached} steps")
+            if tenth is not None and abs(tenth) < 1e4:
+                facts.append(f"{'tenfold less' if tenth > 0 else 'tenfold more'} every {abs(tenth):.2g}")
+        facts += [f"{gate} {g.mean:.2f}" for gate, g in layer.gates.items()]
+        if layer.lyapunov:
+            facts.append(f"Lyapunov exponents {', '.join(f'{e:.2g}' for e in layer.lyapunov)}")
+        if layer.singular:
+            facts.append("singular values of a step " + ", ".join(f"{s:.2g}" for s in layer.singular))
+        if layer.radius:
+            facts.append("spectral radius " + ", ".join(f"{n} {r:.2g}" for n, r in layer.radius.items()))
+        lines.append(f"{name}: {'; '.join(facts)}")
+    return "\n".join(lines)
+
+
+def diagnose(
+    model: nn.Module,
+    x: Any,
+    lengths: Any = None,
+    *,
+    loss: Callable[[Any], Tensor] | None = None,
+    window: int | None = None,
+) -> Diagnosis:
+    """Examine a layer, or a module that has some, on a batch.
+
+    Args:
+        model: called with x, and with ``lengths=`` where they are given; it is examined in evaluation mode.
+        x: what it takes, a tensor of features [T, B, I] (or [B, T, I]) or token numbers [T, B].
+        lengths: [B], the steps that count of each row.
+        loss: from what the model returns to the loss in training; None takes the mean square of its output.
+        window: steps that a gradient can go back in training; None takes those of x.
+
+    Raises:
+        GatewiseError: the model has no recurrent layer of ours, or its loss is not finite.
+    """
+    counts = None if lengths is None else torch.as_tensor(lengths)
+
+    def run() -> Any:
+        return model(x) if counts is None else model(x, lengths=counts)
+
+    def run_loss() -> Tensor:
+        found = run()
+        if loss is not None:
+            return loss(found)
+        return (found if isinstance(found, Tensor) else found[0]).square().mean()
+
+    measures = examine(model, run, run_loss, counts)
+    measures.window = window
+    return Diagnosis.of(measures)
+
+
+def examine(model: nn.Module, run: Callable[[], Any], run_loss: Callable[[], Tensor], lengths: Tensor | None) -> Measures:
+    """Measure all recurrent layers of a model, in evaluation mode.
+
+    Args:
+        run: calls the model on a batch. run_loss: the same, to the loss in training.
+        lengths: the steps that count of each row of that batch, [B]; None where all do.
+    """
+    was_training = model.training
+    model.eval()
+    try:
+        with _inputs(model) as inputs, record(model) as tape, torch.enable_grad():
+            value = run_loss()
+            if not bool(torch.isfinite(value)):
+                raise GatewiseError(f"the loss is {value.item()}: nothing can be measured of gradients")
+            value.backward()
+        far = reach(model, run, lengths)
+    finally:
+        model.zero_grad(set_to_none=True)
+        model.train(was_training)
+    measures = Measures(0)
+    several = len(recurrent_layers(model)) > 1
+    for path, stack in recurrent_layers(model).items():
+        for layer, name, ending, reverse in runs_of(stack):
+            key = f"{path}.{name}" if several else name
+            values, gradients = tape.values[key], tape.gradients[key]
+            cell = zoneout(stack.cell, stack.zoneout)
+            found = measure_layer(cell, values, gradients, lengths, reverse)
+            found.reach = far.get(key, [])
+            below = [tape.values[f"{path}.{n}" if several else n] for k, n, _, _ in runs_of(stack) if k == layer - 1]
+            read = torch.cat([b[cell.states[0].name] for b in below], -1) if below else inputs[path]
+            _measure_dynamics(found, stack, layer, ending, reverse, read, values, lengths)
+            measures.layers[key] = found
+            measures.steps = max(measures.steps, len(next(iter(values.values()))))
+    return measures
+
+
+def runs_of(stack: Recurrent) -> list[tuple[int, str, str, bool]]:
+    """Every layer and direction of a stack: (layer, its name on a tape, ending of its parameters' names, reverse)."""
+    return [(layer, tape_name(layer, reverse), ending, reverse) for layer, reverse, ending in stack.runs]
+
+
+class _inputs:
+    """What the first layer of every stack reads, by the stack's name: float tensors [T, B, I]."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model, self.found, self.hooks = model, {}, []
+
+    def __enter__(self) -> dict[str, Tensor]:
+        for path, stack in recurrent_layers(self.model).items():
+
+            def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], path: str = path) -> None:
+                x = (args or (kwargs.get("x"),))[0]
+                if isinstance(x, Tensor) and x.dim() == 3:
+                    self.found[path] = (x.transpose(0, 1) if getattr(module, "batch_first", False) else x).detach()
+
+            self.hooks.append(stack.register_forward_pre_hook(keep, with_kwargs=True))
+        return self.found
+
+    def __exit__(self, *_: object) -> None:
+        for hook in self.hooks:
+            hook.remove()
+
+
+def _measure_dynamics(
+    found: LayerMeasures, stack: Recurrent, layer: int, ending: str, reverse: bool, read: Tensor | None,
+    values: dict[str, Tensor], lengths: Tensor | None,
+) -> None:  # fmt: skip
+    """Jacobians along the longest row, and what follows from them."""
+    cell, sizes = zoneout(stack.cell, stack.zoneout), stack.layer_sizes(layer)
+    params = {p.name: value.detach() for p, value in zip(cell.parameters, stack.cell_parameters(layer, ending), strict=True)}
+    found.radius = recurrent_radii(cell, params, sizes)
+    if read is None or stack.batch_norm:
+        return
+    row = 0 if lengths is None else int(lengths.argmax())
+    states = np.concatenate([values[s.name][:, row].double().numpy() for s in cell.states], 1)
+    widths = np.cumsum([values[s.name].shape[2] for s in cell.states])[:-1]
+    end = len(read) if lengths is None else int(lengths[row])
+    order = np.arange(end)[::-1] if reverse else np.arange(end)
+    steps = min(end - 1, MOST_STEPS, max(4, WORK // max(1, states.shape[1]) ** 3))
+    if steps < 1:
+        return
+    chosen = order[-steps:]  # the last ones, where the state has settled
+    before = [np.split(states[order[n]], widths) for n in range(len(order) - steps - 1, len(order) - 1)]
+    numbers = {name: value.double().numpy() for name, value in params.items()}
+    path = jacobians(cell, numbers, read[:, row].double().numpy()[chosen], before)
+    if not np.isfinite(path).all():
+        return
+    found.singular = singular_values(path[:: max(1, steps // FEW)])
+    found.lyapunov = lyapunov_exponents(path)
+
+
+def measure_padding(items: Sequence[np.ndarray], outputs: Callable[[list[np.ndarray]], np.ndarray]) -> Padding | None:
+    """Whether sequences [T, F] end with equal steps that stand for nothing, and what they do to the outputs.
+
+    Args:
+        outputs: of some sequences, [N, K]: probabilities, or numbers.
+
+    Returns:
+        None where few sequences end so, or each in its own way.
+    """
+    ends: dict[bytes, list[tuple[int, int]]] = {}
+    for n, item in enumerate(items):
+        same = (item[::-1] == item[-1]).reshape(len(item), -1).all(1)
+        count = len(item) if same.all() else int(same.argmin())
+        if LEAST_FILLED <= count < len(item):
+            ends.setdefault(item[-1].tobytes(), []).append((n, count))
+    if not ends:
+        return None
+    rows = max(ends.values(), key=len)
+    filled = [items[n] for n, _ in rows]
+    whole, cut = outputs(filled), outputs([items[n][:-count] for n, count in rows])
+    spread = 1.0 if whole.min() >= 0 and whole.max() <= 1 else float(whole.std()) or 1.0
+    return Padding(
+        len(rows) / len(items),
+        sum(count for _, count in rows) / sum(len(item) for item in filled),
+        np.array2string(np.asarray(filled[0][-1]), threshold=4, edgeitems=2),
+        float(np.abs(whole - cut).max()) / spread,
+    )
