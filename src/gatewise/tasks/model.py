@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -38,6 +39,34 @@ class Trained:
     facts: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Run:
+    """Where a training run keeps its state, and from where its data are.
+
+    Attributes:
+        checkpoint: the file with the state; None keeps none.
+        resume: whether to go on from that file if it exists.
+        seconds: at least so many lie between two checkpoints.
+        source: JSON values from which `Model.fit_source` reads the data again; None where they are not in files.
+    """
+
+    checkpoint: Path | None = None
+    resume: bool = False
+    seconds: float = 30.0
+    source: dict[str, Any] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        checkpoint: str | os.PathLike[str] | None,
+        resume: bool,
+        seconds: float,
+        source: dict[str, Any] | None = None,
+    ) -> Run:
+        """The run that arguments of a `fit` describe."""
+        return cls(None if checkpoint is None else Path(checkpoint), resume, seconds, source)
+
+
 class Model(TrainingOptions, RecurrentOptions, ABC):
     """An estimator whose fitted state is a network and what its task learned beside it."""
 
@@ -54,6 +83,14 @@ class Model(TrainingOptions, RecurrentOptions, ABC):
     @abstractmethod
     def restore(self, learned: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         """Set what `learned` and `learned_arrays` gave."""
+
+    @abstractmethod
+    def fit_source(self, source: Mapping[str, Any], *, checkpoint: Path, resume: bool = False) -> Self:
+        """As `fit`, on the files that a `Run`'s source names."""
+
+    def on_held_out(self) -> str | None:
+        """How good the fitted model is on what it held out, as a text; None where the loss says it all."""
+        return None
 
     @contextmanager
     def _fitting(self) -> Iterator[None]:

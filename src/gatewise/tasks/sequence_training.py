@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from ..data.encode import fingerprint
 from ..data.sequences import Buckets, by_length, pad
 from ..errors import GatewiseError
 from ..runtime.architecture import Architecture
-from .model import Trained
+from .model import Run, Trained
 from .network import Network, Standardise, TrainingMode, counted
 from .sequences import FEWEST_HELD_OUT, KEPT_ON_RESUME, SequenceModel
 from .training import train
@@ -148,10 +147,7 @@ def train_sequences(
     items: list[np.ndarray],
     targets: Any,
     weights: np.ndarray,
-    *,
-    checkpoint: Path | None,
-    resume: bool,
-    checkpoint_seconds: float,
+    run: Run,
 ) -> Trained:
     """What `SequenceModel.fit` does with arrays."""
     by_class = model.objective in ("binary", "classes")
@@ -179,7 +175,5 @@ def train_sequences(
         fingerprint=fingerprint(*items, *flat, weights),
         kept_on_resume=KEPT_ON_RESUME,
         facts={"sequences": len(items), "held_out": int(held_out.sum()), "unit": "sequences"},
-        checkpoint=checkpoint,
-        resume=resume,
-        checkpoint_seconds=checkpoint_seconds,
+        run=run,
     )

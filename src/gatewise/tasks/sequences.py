@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from .. import cells
+from ..data.labelled import Reading, read_labelled
 from ..data.lexicon import Lexicon
 from ..data.sequences import Sequences, by_length, pad, read_sequences
 from ..errors import GatewiseError, ParameterError
@@ -18,7 +19,7 @@ from ..runtime.architecture import Architecture, Convolution, Encoder, Head, Rea
 from .estimator import option, other_default
 from .labels import balance, learn_classes, numbers_of
 from .language import LARGEST_ONE_HOT
-from .model import Model, Trained
+from .model import Model, Run, Trained
 from .options import RecurrentOptions, TrainingOptions
 
 FEWEST_HELD_OUT = 20
@@ -98,10 +99,38 @@ class SequenceModel(Model):
             Interrupted: Ctrl-C or SIGTERM came; a `KeyboardInterrupt` that names the checkpoint.
         """
         with self._fitting():
-            trained = self._fit(X, y, sample_weight, Path(checkpoint) if checkpoint else None, resume, checkpoint_seconds)
-            return self._become(trained)
+            self.reading_ = None
+            return self._become(self._fit(X, y, sample_weight, Run.of(checkpoint, resume, checkpoint_seconds)))
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, checkpoint: Path | None, resume: bool, seconds: float) -> Trained:
+    def fit_files(
+        self,
+        paths: Sequence[str | os.PathLike[str]],
+        reading: Reading,
+        *,
+        checkpoint: str | os.PathLike[str] | None = None,
+        resume: bool = False,
+        checkpoint_seconds: float = 30.0,
+    ) -> Self:
+        """As `fit`, on the labelled sequences in files, which `gatewise.data.labelled.read_labelled` reads.
+
+        Args:
+            reading: how they are read; it is kept, so that `gatewise predict` reads new files in the same way.
+
+        Raises:
+            FileError: a file cannot be read. All errors name the file and the line.
+        """
+        with self._fitting():
+            files = [Path(path) for path in paths]
+            data = read_labelled(files, reading, numbers=self.task == "regress")
+            self.reading_ = reading.to_json()
+            source = {"paths": [str(path.resolve()) for path in files], "reading": self.reading_}
+            with data.naming():
+                return self._become(self._fit(data.X, data.y, None, Run.of(checkpoint, resume, checkpoint_seconds, source)))
+
+    def fit_source(self, source: Mapping[str, Any], *, checkpoint: Path, resume: bool = False) -> Self:
+        return self.fit_files(source["paths"], Reading.from_json(source["reading"]), checkpoint=checkpoint, resume=resume)
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, run: Run) -> Trained:
         if y is None:
             raise GatewiseError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         sequences = read_sequences(X)
@@ -111,9 +140,7 @@ class SequenceModel(Model):
         items = self._encode(sequences)
         from .sequence_training import train_sequences
 
-        return train_sequences(
-            self, items, targets, weights, checkpoint=checkpoint, resume=resume, checkpoint_seconds=seconds
-        )
+        return train_sequences(self, items, targets, weights, run)
 
     @property
     @abstractmethod
@@ -216,15 +243,14 @@ class SequenceModel(Model):
         return {
             "vocabulary": None if self.vocabulary_ is None else self.vocabulary_.to_json(),
             "features": getattr(self, "n_features_in_", None),
-            "reading": getattr(self, "reading_", None),
+            "reading": self.reading_,
         }
 
     def restore(self, learned: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         self.vocabulary_ = None if learned["vocabulary"] is None else Lexicon.from_json(learned["vocabulary"])
         if learned["features"] is not None:
             self.n_features_in_ = learned["features"]
-        if learned["reading"] is not None:
-            self.reading_ = learned["reading"]
+        self.reading_ = learned["reading"]
 
     def __sklearn_tags__(self) -> Any:
         """What scikit-learn asks an estimator about itself."""
