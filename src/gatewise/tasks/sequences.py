@@ -13,7 +13,7 @@ import numpy as np
 from .. import cells
 from ..data.labelled import Reading, read_labelled
 from ..data.lexicon import Lexicon
-from ..data.sequences import Sequences, by_length, pad, read_sequences
+from ..data.sequences import FEWEST_HELD_OUT, Sequences, by_length, hold_out, pad, read_sequences
 from ..errors import GatewiseError, ParameterError
 from ..runtime.architecture import Architecture, Convolution, Encoder, Head, Readout, Spelling, Stack
 from .estimator import option, other_default
@@ -22,7 +22,6 @@ from .language import LARGEST_ONE_HOT
 from .model import Model, Run, Trained
 from .options import RecurrentOptions, TrainingOptions
 
-FEWEST_HELD_OUT = 20
 CHARACTER_SIZE = 32  # the largest width of a character's vector
 PREDICT_ROWS = 64  # sequences that are scored side by side
 KEPT_ON_RESUME = ("batch_size", "validation_fraction", "seed", "max_length")
@@ -135,12 +134,15 @@ class SequenceModel(Model):
             raise GatewiseError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         sequences = read_sequences(X)
         targets = self.learn_targets(y, sequences)
-        weights = check_weights(sample_weight, len(sequences)) * self.target_weights(targets)
-        self._learn_input(sequences)
+        labels = targets if self.objective in ("binary", "classes") else None
+        held_out = hold_out(len(sequences), self.validation_fraction, self.seed, labels)
+        targets = self.scale_targets(targets, ~held_out)
+        weights = check_weights(sample_weight, len(sequences)) * self.target_weights(targets, ~held_out)
+        self._learn_input(sequences, ~held_out)
         items = self._encode(sequences)
         from .sequence_training import train_sequences
 
-        return train_sequences(self, items, targets, weights, run)
+        return train_sequences(self, items, targets, weights, held_out, run)
 
     @property
     @abstractmethod
@@ -149,14 +151,18 @@ class SequenceModel(Model):
 
     @abstractmethod
     def learn_targets(self, y: Any, sequences: Sequences) -> Any:
-        """Check y, keep what is to be known of it, and give it as the loss wants it: an array a sequence, or one of all."""
+        """Check y, and give it as numbers: an array a sequence, or one of all."""
 
-    def target_weights(self, targets: Any) -> np.ndarray | float:
-        """How much each sequence counts for what its target is."""
+    def scale_targets(self, targets: Any, trained: np.ndarray) -> Any:
+        """Targets as the loss wants them, by what those that are trained on [N] say."""
+        return targets
+
+    def target_weights(self, targets: Any, trained: np.ndarray) -> np.ndarray | float:
+        """How much each sequence counts for what its target is, by those that are trained on [N]."""
         return 1.0
 
-    def step_weights(self, targets: Any) -> np.ndarray | None:
-        """For labels of steps, how much each class counts."""
+    def step_weights(self, targets: Any, trained: np.ndarray) -> np.ndarray | None:
+        """For labels of steps, how much each class counts, by the sequences that are trained on [N]."""
         return None
 
     @property
@@ -168,16 +174,18 @@ class SequenceModel(Model):
     def architecture_readout(self) -> Readout:
         return Readout()
 
-    def _learn_input(self, sequences: Sequences) -> None:
+    def _learn_input(self, sequences: Sequences, trained: np.ndarray) -> None:
+        """Features, or the tokens of the sequences that are trained on [N]."""
         self.vocabulary_ = None
         if sequences.kind == "features":
             self.n_features_in_ = sequences.width
         else:
             level = self.level if sequences.kind == "text" else "token"
-            lexicon = Lexicon.build(sequences.items, level, self.vocabulary_size, self.min_count, self.lowercase)
+            texts = [item for item, there in zip(sequences.items, trained, strict=True) if there]
+            lexicon = Lexicon.build(texts, level, self.vocabulary_size, self.min_count, self.lowercase)
             self.vocabulary_ = lexicon
             if self.spelling_size is not None and level != "char":
-                words = (lexicon.split(item, as_written=True) for item in sequences.items)
+                words = (lexicon.split(item, as_written=True) for item in texts)
                 lexicon.characters = Lexicon.build((w for item in words for w in item), "char", lowercase=False)
 
     def _encode(self, sequences: Sequences) -> list[np.ndarray]:
@@ -291,7 +299,8 @@ class WithClasses(SequenceModel):
 
     def class_weights(self, numbers: np.ndarray) -> np.ndarray:
         """The weight of each class in the loss, given the labels' numbers."""
-        return balance(self.classes_, np.bincount(numbers, minlength=len(self.classes_)), self.class_weight)
+        counts = np.maximum(np.bincount(numbers, minlength=len(self.classes_)), 1)  # a label may be held out altogether
+        return balance(self.classes_, counts, self.class_weight)
 
     def learned(self) -> dict[str, Any]:
         return {**super().learned(), "classes": self.classes_.tolist()}
