@@ -31,6 +31,14 @@ def save_model(path: str | os.PathLike[str], task: str, header: dict[str, Any], 
     tensorfile.write(path, KIND, VERSION, {"task": task, **header}, weights)
 
 
+def estimator_of(task: str) -> Any:
+    """The class of a task's estimator."""
+    if task not in TASKS:
+        raise FileError(f"there is no task {task!r} in this version")
+    module, name = TASKS[task]
+    return getattr(importlib.import_module(module), name)
+
+
 def load(path: str | os.PathLike[str], task: str | None = None) -> Any:
     """Load a trained model; the file says which estimator it is. No torch is needed.
 
@@ -50,8 +58,7 @@ def load(path: str | os.PathLike[str], task: str | None = None) -> Any:
         raise FileError(f"{path} holds a model for the task {found!r}, which this version does not know")
     if task is not None and found != task:
         raise FileError(f"{path} holds a {TASKS[found][1]}; a {TASKS[task][1]} is needed here")
-    module, name = TASKS[found]
     try:
-        return getattr(importlib.import_module(module), name).from_record(header, weights)
+        return estimator_of(found).from_record(header, weights)
     except KeyError as error:
         raise FileError(f"{path} has a damaged header: it lacks {error}") from error

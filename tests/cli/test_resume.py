@@ -106,3 +106,66 @@ def test_resume_without_a_checkpoint_starts(whole, monkeypatch):
     monkeypatch.chdir(folder)
     assert run(["train", "language", "text.txt", "-o", "anew.safetensors", *OPTIONS, "--resume"]) == 0
     assert_same(folder, "anew.safetensors", model)
+
+
+SEQUENCES = ["--hidden-size", "8", "--dropout", "0.2", "--max-steps", "60", "--batch-size", "4", "--no-verbose"]
+OTHERS = {
+    "classify": ["reviews.csv", "--text", "text", "--label", "label", *SEQUENCES],
+    "regress": ["reviews.csv", "--text", "text", "--label", "stars", *SEQUENCES],
+    "tag": ["words.conllu", "--spelling-size", "4", *SEQUENCES],
+    "forecast": [
+        "wave.csv",
+        "--time",
+        "day",
+        "--target",
+        "y",
+        "--id",
+        "who",
+        "--horizon",
+        "3",
+        "--context",
+        "12",
+        *SEQUENCES,
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("others")
+    texts = [("a good film", "like"), ("good, good fun", "like"), ("a bad film", "dislike"), ("bad acting", "dislike")]
+    rows = [f'"{text}",{label},{len(text)}' for text, label in texts * 60]
+    (folder / "reviews.csv").write_text("\n".join(["text,label,stars", *rows]))
+    word = "{}\t{}\t_\t{}\t_\t_\t_\t_\t_\t_\n"
+    sentence = "".join(word.format(k, w, t) for k, (w, t) in enumerate([("a", "DET"), ("bad", "ADJ"), ("film", "NOUN")], 1))
+    (folder / "words.conllu").write_text((sentence + "\n") * 30)
+    days = [f"{2000 + k},{who},{np.sin(k / 3):.4f}" for who in ("a", "b") for k in range(80)]
+    (folder / "wave.csv").write_text("\n".join(["day,who,y", *days]))
+    return folder
+
+
+@pytest.mark.parametrize("task", OTHERS)
+def test_every_task_goes_on_from_its_checkpoint_alone(files, task, monkeypatch, tmp_path):
+    monkeypatch.chdir(files)
+    assert run(["train", task, *OTHERS[task], "-o", f"whole {task}"]) == 0
+    with start(files, "train", task, *OTHERS[task], "-o", f"{task}.safetensors") as process:
+        run_until(process, 20)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert err.strip().splitlines()[-1] == f"go on with: gatewise resume {task}.safetensors.checkpoint"
+    monkeypatch.chdir(tmp_path)  # the checkpoint knows where its files are
+    assert run(["resume", str(files / f"{task}.safetensors.checkpoint")]) == 0
+    whole = load(files / f"whole {task}")
+    assert_same(files, f"{task}.safetensors", whole)
+    resumed = load(files / f"{task}.safetensors")
+    assert resumed.get_params() == {**whole.get_params(), "verbose": True}
+    assert getattr(resumed, "reading_", None) == getattr(whole, "reading_", None)
+
+
+def test_data_from_python_cannot_be_found_again(tmp_path, capsys):
+    from gatewise import SequenceClassifier
+
+    path = tmp_path / "a.checkpoint"
+    SequenceClassifier(hidden_size=4, max_steps=2, verbose=False).fit(["a", "b"] * 4, [0, 1] * 4, checkpoint=path)
+    assert run(["resume", str(path)]) == 1
+    assert "was made of data in Python" in capsys.readouterr().err

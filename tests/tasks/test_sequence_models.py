@@ -7,7 +7,7 @@ import torch
 
 import gatewise
 from gatewise import SequenceClassifier, SequenceRegressor, SequenceTagger
-from gatewise.data.sequences import pad, read_sequences
+from gatewise.data.sequences import hold_out, pad, read_sequences
 from gatewise.errors import FileError, GatewiseError, ParameterError
 from gatewise.tasks.evaluation import evaluate
 from gatewise.tasks.network import Network
@@ -168,6 +168,26 @@ def test_a_class_with_one_example_and_a_constant_feature_are_learned():
     assert model.weights_["encoder.scale"][0] == 1.0
 
 
+def test_what_is_held_out_is_held_out_of_all_that_is_learned():
+    """Every text has a word of its own: the vocabulary has those of the texts that are trained on, and no others."""
+    texts = [f"{'good' if k % 2 else 'bad'} word{k}" for k in range(200)]
+    options = {**SMALL, "max_steps": 2, "validation_fraction": 0.2}
+    model = SequenceClassifier(**options, class_weight="balanced").fit(texts, [k % 2 for k in range(200)])
+    assert model.training_["held_out"] == 40
+    assert len(model.vocabulary_) == 1 + 2 + 160
+    y = np.random.default_rng(0).standard_normal(200)
+    held_out = hold_out(200, 0.2, 0)
+    regressor = SequenceRegressor(**options).fit(np.ones((200, 3)), y)
+    assert regressor.target_mean_[0] == y[~held_out].mean() and regressor.target_scale_[0] == y[~held_out].std()
+    assert held_out.sum() == 40 == regressor.training_["held_out"]
+    words, tags = [["a", f"w{k}"] for k in range(200)], [["x", "y" if k else "once"] for k in range(200)]
+    seeds = [
+        seed for seed in range(20) if hold_out(200, 0.2, seed)[0]
+    ]  # here no sequence with the label "once" is trained on
+    tagger = SequenceTagger(**options, min_count=1, class_weight="balanced", seed=seeds[0]).fit(words, tags)
+    assert len(tagger.vocabulary_) == 1 + 1 + 160 and np.isfinite(tagger.training_["validation_loss"])
+
+
 def test_the_last_steps_are_read():
     model = SequenceRegressor(**{**SMALL, "max_steps": 3}, max_length=3).fit(NUMBERS, np.arange(64.0))
     x = NUMBERS[4]
@@ -195,6 +215,8 @@ def test_texts_are_tagged_by_characters():
         SequenceTagger(**SMALL).fit(["ab", "ba"], [["x", "y"], ["y", "x"]])
     model = SequenceTagger(**SMALL, level="char").fit(["ab", "bba"] * 10, [["x", "y"], ["y", "y", "x"]] * 10)
     assert model.predict(["aab"]) == [["x", "x", "y"]]
+    dotted = SequenceTagger(**SMALL, level="char").fit(["aİ", "İaa"] * 10, [["x", "y"], ["y", "x", "x"]] * 10)
+    assert dotted.predict(["İa"]) == [["y", "x"]]  # "İ".lower() is two characters
     with pytest.raises(GatewiseError, match=r"X\[0\] has 2 steps, y\[0\] has 1 labels"):
         evaluate(model, ["ab", "b"], [["x"], ["y", "y"]])
 

@@ -89,7 +89,5 @@ def stop(error: BaseException | None) -> int:
     checkpoint = getattr(error, "checkpoint", None)
     print(f"gatewise: {str(error or '') or 'interrupted'}", file=sys.stderr)
     if checkpoint is not None:
-        knows_its_files = getattr(error, "task", None) in (None, "language")
-        again = shlex.join(["gatewise", "resume", str(checkpoint)]) if knows_its_files else "the same command and --resume"
-        print(f"go on with: {again}", file=sys.stderr)
+        print(f"go on with: {shlex.join(['gatewise', 'resume', str(checkpoint)])}", file=sys.stderr)
     return 128 + getattr(error, "signal", signal.SIGINT)

@@ -27,13 +27,12 @@ def command(model: Path, files: tuple[Path, ...], record: Path | None) -> None:
     from ..tasks.summary import aligned
     from ..tensorfile import check_writable, write_atomically
     from .predict import load_sequence_model
-    from .reading import naming
 
     if record is not None:
         check_writable(record)
     estimator, reading = load_sequence_model(model)
     data = read_labelled(files, reading, numbers=estimator.task == "regress")
-    with naming(data):
+    with data.naming():
         found = evaluate(estimator, data.X, data.y)
     if record is not None:
         write_atomically(record, json.dumps(found, indent=2).encode())

@@ -26,12 +26,10 @@ def command(model: Path, inputs: tuple[str, ...], probabilities: bool) -> None:
     Written is CSV: a row a sequence with its place or its text, what is predicted, and how probable that is; or, from a
     model that labels every step, a row a step with an empty one after each sequence.
     """
-    from .reading import naming
-
     estimator, reading = load_sequence_model(model)
     data = _read_inputs(inputs, reading, estimator)
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    with naming(data):
+    with data.naming():
         rows = list(_rows(estimator, data, probabilities))
     writer.writerows(rows)
 
@@ -50,8 +48,7 @@ def load_sequence_model(path: Path) -> tuple[Any, Reading]:
     estimator = load(path)
     if not isinstance(estimator, SequenceModel):
         raise FileError(f"{path} holds a {type(estimator).__name__}, which gives no labels or numbers for sequences")
-    record = getattr(estimator, "reading_", None)
-    return estimator, Reading() if record is None else Reading.from_json(record)
+    return estimator, Reading() if estimator.reading_ is None else Reading.from_json(estimator.reading_)
 
 
 def _read_inputs(inputs: Sequence[str], reading: Reading, estimator: Any) -> Labelled:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ..data.labelled import Labelled, Reading, read_labelled
-from ..errors import GatewiseError
+from ..data.labelled import Reading
 from ..tasks.sequences import SequenceModel
 from .parameters import estimator_options
-from .training import begin, finish, report, training_options
+from .training import begin, finish, training_options
 
 FILES = click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
 
@@ -36,17 +33,6 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@contextmanager
-def naming(data: Labelled) -> Iterator[None]:
-    """Errors about X[k] or y[k] name the place in the file that it came from."""
-    try:
-        yield
-    except GatewiseError as error:
-        places = {"X": data.where, "y": data.label_where or data.where}
-        where = re.sub(r"\b([Xy])\[(\d+)\]", lambda found: places[found[1]][int(found[2])], str(error))
-        raise type(error)(where) from error
-
-
 def train_command(estimator: type[SequenceModel], name: str, text: str) -> click.Command:
     """``gatewise train NAME FILE... -o MODEL`` for an estimator."""
 
@@ -60,11 +46,7 @@ def train_command(estimator: type[SequenceModel], name: str, text: str) -> click
         model = estimator(**options)
         model.check_parameters()
         checkpoint = begin(output, resume)
-        data = read_labelled(files, reading, numbers=estimator.task == "regress")
-        with naming(data):
-            model.fit(data.X, data.y, checkpoint=checkpoint, resume=resume)
-        model.reading_ = reading.to_json()
+        model.fit_files(files, reading, checkpoint=checkpoint, resume=resume)
         finish(model, output, checkpoint)
-        report(model, output)
 
     return command

@@ -23,15 +23,12 @@ def command(checkpoint: Path, output: Path | None, verbose: bool) -> None:
     A run that was limited in seconds goes on with the seconds that it had left.
     """
     from ..errors import require
-    from ..tasks.language import LanguageModel
     from ..tensorfile import check_writable
-    from .training import finish, model_of, report
+    from .training import finish, model_of
 
     output = output or model_of(checkpoint)
     check_writable(output)
     require("torch", "train", "training a model")
-    from ..tasks.language_training import resume_from
+    from ..tasks.training import resume_from
 
-    model = resume_from(checkpoint, LanguageModel, verbose=verbose)
-    finish(model, output, checkpoint)
-    report(model, output)
+    finish(resume_from(checkpoint, verbose=verbose), output, checkpoint)

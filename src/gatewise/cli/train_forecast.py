@@ -9,7 +9,7 @@ import click
 
 from ..tasks.forecaster import Forecaster
 from .parameters import estimator_options
-from .training import begin, finish, report, training_options
+from .training import begin, finish, training_options
 
 
 def names(text: str | None) -> list[str]:
@@ -44,15 +44,12 @@ def command(
     What is odd about the data is said before training. Afterwards forecasts of the rows that were held out are measured
     beside the last value, the last season and the line through both ends.
     """
-    from ..data.tables import read_table
-
     model = Forecaster(**parameters)
     model.check_parameters()
     checkpoint = begin(output, resume)
-    table = read_table(file)
     columns: dict[str, Any] = {"known": names(known), "past": names(past), "static": names(static)}
     model.fit(
-        table.columns,
+        file,
         time=time,
         target=names(target),
         id=id,
@@ -62,12 +59,3 @@ def command(
         resume=resume,
     )
     finish(model, output, checkpoint)
-    report(model, output)
-    held_out = min(len(s) - n for s, n in zip(model.history_series_, model.trained_rows_.values(), strict=True))
-    windows = held_out // model.horizon
-    if windows:
-        click.echo()
-        click.echo(str(model.backtest(windows=windows)))
-        click.echo(
-            "these rows chose the weights that were kept: rows that come later are a stricter judge (gatewise backtest)"
-        )

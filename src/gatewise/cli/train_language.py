@@ -9,7 +9,7 @@ import click
 
 from ..tasks.language import LanguageModel
 from .parameters import estimator_options
-from .training import begin, finish, report, training_options
+from .training import begin, finish, training_options
 
 
 @estimator_options(LanguageModel)
@@ -26,4 +26,3 @@ def command(files: tuple[Path, ...], output: Path, resume: bool, **parameters: A
     checkpoint = begin(output, resume)
     model.fit(files, checkpoint=checkpoint, resume=resume)
     finish(model, output, checkpoint)
-    report(model, output)

@@ -33,13 +33,9 @@ def model_of(checkpoint: Path) -> Path:
 
 
 def finish(model: Model, output: Path, checkpoint: Path) -> None:
-    """Write the model; only then is the checkpoint of no more use."""
+    """Write the model, and say on standard output how training ended."""
     model.save(output)
-    checkpoint.unlink(missing_ok=True)
-
-
-def report(model: Model, output: Path) -> None:
-    """Say on standard output how training ended and where the model is."""
+    checkpoint.unlink(missing_ok=True)  # only now it is of no more use
     facts = model.training_
     loss = facts["validation_loss"]
     click.echo(f"{facts['steps']:,} steps in {facts['seconds']:.1f} s: {facts['stopped']}")
@@ -51,6 +47,9 @@ def report(model: Model, output: Path) -> None:
         unit = facts["unit"].removesuffix("s")
         click.echo(f"validation loss {loss:.4f} nats a {unit}, {loss / math.log(2):.4f} bits a {unit}")
     click.echo(f"wrote {output}")
+    found = model.on_held_out()
+    if found is not None:
+        click.echo(f"\n{found}")
 
 
 def begin(output: Path, resume: bool) -> Path:

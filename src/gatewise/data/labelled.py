@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import FileError, ParameterError
+from ..errors import FileError, GatewiseError, ParameterError
 from .audio import LogMel, read_sound
 from .conllu import read_conllu
 from .series_file import read_series_file
@@ -58,6 +59,16 @@ class Labelled:
     y: list[Any] | None
     where: list[str]
     label_where: list[str] | None = None
+
+    @contextmanager
+    def naming(self) -> Iterator[None]:
+        """Errors about X[k] or y[k] name the place that it came from."""
+        try:
+            yield
+        except GatewiseError as error:
+            places = {"X": self.where, "y": self.label_where or self.where}
+            where = re.sub(r"\b([Xy])\[(\d+)\]", lambda found: places[found[1]][int(found[2])], str(error))
+            raise type(error)(where) from error
 
     def __add__(self, other: Labelled) -> Labelled:
         y = None if self.y is None or other.y is None else self.y + other.y

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import GatewiseError, require
 
+FEWEST_HELD_OUT = 20  # sequences: the loss on fewer tells little
 POOL = 32  # batches among which sequences are sorted by length: more pads less, fewer mixes better
 
 
@@ -170,6 +171,23 @@ def by_length(lengths: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
     order = np.argsort(-np.asarray(lengths), kind="stable")
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
+
+
+def hold_out(count: int, fraction: float, seed: int, labels: np.ndarray | None = None) -> np.ndarray:
+    """Which of so many sequences to hold out [N]: a share of all, or, with labels [N], of each class, which always keeps one
+    to train on. None at all where they would be fewer than `FEWEST_HELD_OUT`."""
+    random = np.random.default_rng([seed, 1])
+    held_out = np.zeros(count, bool)
+    if count * fraction < FEWEST_HELD_OUT:
+        return held_out
+    groups = [np.arange(count)] if labels is None else [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    owed = 0.0  # carried from class to class, so that many small ones together give their share
+    for group in groups:
+        owed += len(group) * fraction
+        chosen = max(0, min(round(owed), len(group) - 1))
+        held_out[random.permutation(group)[:chosen]] = True
+        owed -= chosen
+    return held_out
 
 
 def within(steps: int, lengths: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ READOUT = "readout"
 
 
 @dataclass(frozen=True)
-class Reading:
+class Interpretation:
     """How an estimator reads one input, and what its head's scores mean.
 
     Attributes:
@@ -146,23 +146,25 @@ def gates_of(cell: Cell) -> list[str]:
 
 
 def look(
-    network: RuntimeNetwork, reading: Reading, attribute: Callable[[str, int | None, int], Attribution] | None = None
+    network: RuntimeNetwork,
+    interpretation: Interpretation,
+    attribute: Callable[[str, int | None, int], Attribution] | None = None,
 ) -> Trace:
     """Run a trained network over one input and keep everything."""
     seen: Seen = {}
-    scores, _ = network.run(reading.inputs, reading.states, seen=seen)
-    outputs, first = reading.say(scores), reading.hidden
+    scores, _ = network.run(interpretation.inputs, interpretation.states, seen=seen)
+    outputs, first = interpretation.say(scores), interpretation.hidden
     surprise = None
-    if reading.truth is not None:
+    if interpretation.truth is not None:
         before = outputs[first - 1 : -1] if first else outputs
-        surprise = -np.log(np.maximum(before[np.arange(len(before)), reading.truth], np.finfo(np.float64).tiny))
+        surprise = -np.log(np.maximum(before[np.arange(len(before)), interpretation.truth], np.finfo(np.float64).tiny))
     return Trace(
-        reading.tokens,
-        reading.unit,
+        interpretation.tokens,
+        interpretation.unit,
         {layer: {name: a[first:, 0] for name, a in values.items()} for layer, values in seen.items()},
         outputs[first:] if len(outputs) > 1 or first else outputs,
-        reading.names,
-        reading.kind,
+        interpretation.names,
+        interpretation.kind,
         network.architecture.stack.running_cell,
         surprise,
         attribute,

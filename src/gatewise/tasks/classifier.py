@@ -64,8 +64,8 @@ class SequenceClassifier(WithClasses, WithReadout):
         check_count(labels, sequences)
         return self.learn_labels(labels)
 
-    def target_weights(self, targets: np.ndarray) -> np.ndarray:
-        return self.class_weights(targets)[targets]
+    def target_weights(self, targets: np.ndarray, trained: np.ndarray) -> np.ndarray:
+        return self.class_weights(targets[trained])[targets]
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class [N, classes], in the order of `classes_`. X is as in `fit`."""

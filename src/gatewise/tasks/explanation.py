@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..inspect.attribution import Attribution, attribute
-from ..inspect.trace import Reading
+from ..inspect.trace import Interpretation
 from .network import Network
 
 if TYPE_CHECKING:
@@ -23,37 +23,45 @@ def load_network(model: Model) -> Network:
     return network.eval()
 
 
-def attribute_output(model: Model, reading: Reading, method: str, step: int | None, number: int) -> Attribution:
+def attribute_output(
+    model: Model, interpretation: Interpretation, method: str, step: int | None, number: int
+) -> Attribution:
     """What each shown step contributed to an output; see `Trace.attribute`."""
     network = load_network(model).requires_grad_(False)
-    inputs = torch.from_numpy(reading.inputs.astype(np.float32 if reading.inputs.dtype.kind == "f" else np.int64))
+    inputs = torch.from_numpy(
+        interpretation.inputs.astype(np.float32 if interpretation.inputs.dtype.kind == "f" else np.int64)
+    )
     with torch.no_grad():
         x = network.encode(inputs)
-    hidden = x[: reading.hidden]  # its part is the same with any input
+    hidden = x[: interpretation.hidden]  # its part is the same with any input
     states = None
-    if reading.states is not None:
-        states = [torch.from_numpy(np.stack(column)) for column in zip(*reading.states, strict=True)]
+    if interpretation.states is not None:
+        states = [torch.from_numpy(np.stack(column)) for column in zip(*interpretation.states, strict=True)]
 
     def f(x: Tensor) -> Tensor:
         rows = x.shape[1]
         before = None if states is None else [s.expand(-1, rows, -1).contiguous() for s in states]
         whole = torch.cat([hidden.expand(-1, rows, -1), x]) if len(hidden) else x
         scores = network.read(whole, before)[0]
-        return explained(scores[reading.hidden :] if step is not None else scores, reading, step, number)
+        return explained(scores[interpretation.hidden :] if step is not None else scores, interpretation, step, number)
 
-    said = reading.names[number] if step is None else f"{reading.names[number]!s} after step {step % len(reading.tokens)}"
-    of = f"log odds of {said}" if reading.kind == "probability" else reading.explained + said
-    return attribute(f, x[reading.hidden :], method, of)
+    said = (
+        interpretation.names[number]
+        if step is None
+        else f"{interpretation.names[number]!s} after step {step % len(interpretation.tokens)}"
+    )
+    of = f"log odds of {said}" if interpretation.kind == "probability" else interpretation.explained + said
+    return attribute(f, x[interpretation.hidden :], method, of)
 
 
-def explained(scores: Tensor, reading: Reading, step: int | None, number: int) -> Tensor:
+def explained(scores: Tensor, interpretation: Interpretation, step: int | None, number: int) -> Tensor:
     """The score that is explained, one a row [B]: log odds in nats, or a number in its own units."""
     at = scores if step is None else scores[step]
-    if reading.kind == "number":
-        assert reading.columns is not None and reading.scale is not None and reading.offset is not None
-        offset = reading.offset[..., number]
+    if interpretation.kind == "number":
+        assert interpretation.columns is not None and interpretation.scale is not None and interpretation.offset is not None
+        offset = interpretation.offset[..., number]
         start = float(offset if offset.ndim == 0 else offset[0 if step is None else step])
-        return start + float(reading.scale[number]) * at[:, int(reading.columns[number])]
+        return start + float(interpretation.scale[number]) * at[:, int(interpretation.columns[number])]
     if at.shape[1] == 1:  # one sigmoid unit for two classes
         return at[:, 0] if number else -at[:, 0]
     others = torch.cat([at[:, :number], at[:, number + 1 :]], 1)

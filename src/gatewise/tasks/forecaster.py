@@ -14,13 +14,14 @@ import numpy as np
 from ..data.clock import Step
 from ..data.encode import fingerprint
 from ..data.panel import Columns, Panel, Policy, Series, columns_of, make_frame, read_known_ahead, read_panel
+from ..data.tables import read_table
 from ..errors import GatewiseError, ParameterError
-from ..inspect.trace import Reading, Trace
+from ..inspect.trace import Interpretation, Trace
 from ..runtime.architecture import Architecture, Encoder, Head
 from ..runtime.distributions import DISTRIBUTIONS, LEVELS, at_level
 from ..runtime.network import LayerStates
 from .estimator import option, other_default
-from .model import LEARNED, Model
+from .model import LEARNED, Model, Run
 from .options import RecurrentOptions, TrainingOptions
 from .series_encoding import KnownAhead, Scale, SeriesEncoding
 
@@ -154,10 +155,10 @@ class Forecaster(Model):
         resume: bool = False,
         checkpoint_seconds: float = 30.0,
     ) -> Self:
-        """Train on a dataframe, or a mapping of names to columns.
+        """Train on a dataframe, a mapping of names to columns, or a file.
 
         Args:
-            data: a row a step (and series, where there are several).
+            data: a row a step (and series, where there are several); or the path of a table, see `gatewise.data.tables`.
             time: the column of stamps: times, texts or numbers; None takes rows as they come.
             target: the column that is forecast, or several.
             id: the column that tells series apart.
@@ -180,25 +181,32 @@ class Forecaster(Model):
                 raise ParameterError(
                     f"{columns.past[0]!r} is not known in the future, which is drawn step by step: use mode='direct'"
                 )
+            source = None
+            if isinstance(data, str | os.PathLike):
+                path = Path(data)
+                data, source = read_table(path).columns, {"path": str(path.resolve()), "columns": asdict(columns)}
             values, self._library = columns_of(data)
             say = started or (lambda line: print(line, file=sys.stderr) if self.verbose else None)
-            path = Path(checkpoint) if checkpoint is not None else None
-            return self._fit(self._read(values, columns), columns, say, path, resume, checkpoint_seconds)
+            run = Run.of(checkpoint, resume, checkpoint_seconds, source)
+            return self._fit(self._read(values, columns), columns, say, run)
+
+    def fit_source(self, source: Mapping[str, Any], *, checkpoint: Path, resume: bool = False) -> Self:
+        named = {**source["columns"], "target": source["columns"]["targets"]}
+        del named["targets"]
+        return self.fit(source["path"], **named, checkpoint=checkpoint, resume=resume)
 
     def fit_series(self, series: list[Series], columns: Columns, step: Step) -> Self:
         """As `fit`, on series that were read before."""
         with self._fitting():
             self._library = None
-            return self._fit(Panel(series, step), columns)
+            return self._fit(Panel(series, step), columns, lambda line: None, Run())
 
     def _fit(
         self,
         panel: Panel,
         columns: Columns,
-        say: Callable[[str], None] = lambda line: None,
-        checkpoint: Path | None = None,
-        resume: bool = False,
-        seconds: float = 30.0,
+        say: Callable[[str], None],
+        run: Run,
     ) -> Self:
         self.columns_, self.step_, self.report_ = columns, panel.step, panel.report
         self.history_series_ = panel.series
@@ -236,9 +244,7 @@ class Forecaster(Model):
                 "held_out_unit": "rows",
                 "held_out": sum(len(s) - n for s, n in zip(panel.series, trained_rows, strict=True)),
             },
-            checkpoint=checkpoint,
-            resume=resume,
-            checkpoint_seconds=seconds,
+            run=run,
         )
         self.trained_rows_ = {s.key: n for s, n in zip(panel.series, trained_rows, strict=True)}
         return self._become(trained)
@@ -421,7 +427,7 @@ class Forecaster(Model):
             raise ParameterError(f"there is no series {str(id)!r}; there are: {', '.join(keys[:12])}")
         return super().explain(series[0 if id is None else keys.index(str(id))])
 
-    def reading(self, input: Series) -> Reading:
+    def interpret(self, input: Series) -> Interpretation:
         encoding, scale = self.encoding_, self.encoding_.scales[input.key]
         family, targets = DISTRIBUTIONS[self.distribution], self.columns_.targets
         first, D = max(0, len(input) - self.context), len(targets)
@@ -441,7 +447,7 @@ class Forecaster(Model):
 
         places = np.arange(self._said * D)
         what = "log of " if encoding.log else "rectified " if family.counts else ""
-        return Reading(
+        return Interpretation(
             tokens=tuple(map(str, input.stamps[first:])),
             inputs=inputs[first:, None],
             unit="row",
@@ -533,6 +539,15 @@ class Forecaster(Model):
 
         self.check_is_fitted()
         return run_backtest(self, self._series(data)[0], windows, step or self.horizon, refit)
+
+    def on_held_out(self) -> str | None:
+        held_out = min(len(s) - self.trained_rows_[s.key] for s in self.history_series_)
+        if held_out < self.horizon:
+            return None
+        return (
+            f"{self.backtest(windows=held_out // self.horizon)}\n"
+            "these rows chose the weights that were kept: rows that come later are a stricter judge (gatewise backtest)"
+        )
 
     def plot(
         self, horizon: int | None = None, *, data: Any = None, future: Any = None, ax: Any = None, past: int = 100

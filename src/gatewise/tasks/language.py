@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from ..data.text import TextLike
+from ..data.text import TextLike, open_text
 from ..data.vocabulary import vocabulary_from_json
 from ..errors import GatewiseError, ParameterError
-from ..inspect.trace import Reading
+from ..inspect.trace import Interpretation
 from ..runtime.architecture import Architecture, Encoder, Head
 from ..runtime.network import log_softmax
 from ..runtime.sampling import Sampling, sample
 from ..runtime.scoring import log_likelihoods
 from .estimator import check_number, option
-from .model import Model
+from .model import Model, Run
 
 LARGEST_ONE_HOT = 1024
 
@@ -77,7 +77,7 @@ class LanguageModel(Model):
         checkpoint: str | os.PathLike[str] | None = None,
         resume: bool = False,
         checkpoint_seconds: float = 30.0,
-    ) -> LanguageModel:
+    ) -> Self:
         """Train on a text.
 
         Args:
@@ -101,11 +101,14 @@ class LanguageModel(Model):
         with self._fitting():
             from .language_training import train_language
 
-            path = Path(checkpoint) if checkpoint is not None else None
-            self.vocabulary_, trained = train_language(
-                self, text, checkpoint=path, resume=resume, checkpoint_seconds=checkpoint_seconds
-            )
+            opened = open_text(text)
+            source = {"paths": [str(path.resolve()) for path in opened.paths]} if opened.paths else None
+            run = Run.of(checkpoint, resume, checkpoint_seconds, source)
+            self.vocabulary_, trained = train_language(self, opened, run)
             return self._become(trained)
+
+    def fit_source(self, source: Mapping[str, Any], *, checkpoint: Path, resume: bool = False) -> Self:
+        return self.fit([Path(path) for path in source["paths"]], checkpoint=checkpoint, resume=resume)
 
     def learned(self) -> dict[str, Any]:
         return {"vocabulary": self.vocabulary_.to_json()}
@@ -173,12 +176,12 @@ class LanguageModel(Model):
             raise GatewiseError("the perplexity of an empty text is not defined")
         return float(np.exp(-self.log_likelihood([text])[0] / tokens))
 
-    def reading(self, input: Any) -> Reading:
+    def interpret(self, input: Any) -> Interpretation:
         vocabulary = self.vocabulary_
         numbers = vocabulary.encode(input)
         if not len(numbers):
             raise GatewiseError("there is nothing to explain in an empty text")
-        return Reading(
+        return Interpretation(
             tokens=tuple(vocabulary.tokens[n] for n in numbers),
             inputs=np.append(np.asarray([vocabulary.start]), numbers)[:, None],
             unit=vocabulary.unit.removesuffix("s"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,12 +12,11 @@ from torch.nn import functional as F
 
 from ..data.encode import encode_text, fingerprint
 from ..data.streams import Streams, Window
-from ..data.text import TextLike, open_text
+from ..data.text import Text
 from ..data.vocabulary import Vocabulary
 from ..errors import FileError, GatewiseError
 from ..runtime.architecture import Architecture
-from ..training import checkpoint as checkpoints
-from .model import Trained
+from .model import Run, Trained
 from .network import Network, TrainingMode, counted
 from .training import train
 
@@ -105,11 +103,8 @@ def _to_tensors(window: Window, device: torch.device) -> Batch:
     return inputs, targets, lengths
 
 
-def train_language(
-    model: LanguageModel, source: TextLike, *, checkpoint: Path | None, resume: bool, checkpoint_seconds: float
-) -> tuple[Vocabulary, Trained]:
+def train_language(model: LanguageModel, text: Text, run: Run) -> tuple[Vocabulary, Trained]:
     """What `LanguageModel.fit` does: the vocabulary of the text, and the trained network."""
-    text = open_text(source)
     vocabulary, tokens = encode_text(text, model.level, model.vocabulary_size)
     if not len(tokens):
         raise FileError(f"{text.describe()} is empty")
@@ -130,28 +125,6 @@ def train_language(
         fingerprint=fingerprint(tokens),
         kept_on_resume=KEPT_ON_RESUME,
         facts={"tokens": len(tokens), "unit": vocabulary.unit},
-        paths=text.paths,
-        checkpoint=checkpoint,
-        resume=resume,
-        checkpoint_seconds=checkpoint_seconds,
+        run=run,
     )
     return vocabulary, trained
-
-
-def resume_from(checkpoint: Path, model_type: type[LanguageModel], *, verbose: bool = True) -> LanguageModel:
-    """Go on with a checkpoint alone: it knows the files and the hyper-parameters.
-
-    Raises:
-        FileError: it is not a checkpoint of a language model, or its text was not in files.
-    """
-    job, _ = checkpoints.load(checkpoint)
-    if job["task"] != model_type.task:
-        raise FileError(f"{checkpoint} is of `gatewise train {job['task']}`: run that command again with --resume")
-    if not job["paths"]:
-        raise FileError(
-            f"{checkpoint} was made from a string in Python, not from files: "
-            "call fit(text, checkpoint=..., resume=True) there"
-        )
-    cell = Architecture.from_json(job["architecture"]).stack.cell
-    model = model_type.from_plain_params({**job["hyperparameters"], "verbose": verbose}, cell)
-    return model.fit([Path(path) for path in job["paths"]], checkpoint=checkpoint, resume=True)

@@ -7,12 +7,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from ..errors import require
-from ..inspect.trace import Reading, Trace, look
+from ..inspect.trace import Interpretation, Trace, look
 from ..modelfile import save_model
 from ..runtime.architecture import Architecture
 from ..runtime.network import RuntimeNetwork
@@ -42,6 +43,34 @@ class Trained:
     facts: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Run:
+    """Where a training run keeps its state, and from where its data are.
+
+    Attributes:
+        checkpoint: the file with the state; None keeps none.
+        resume: whether to go on from that file if it exists.
+        seconds: at least so many lie between two checkpoints.
+        source: JSON values from which `Model.fit_source` reads the data again; None where they are not in files.
+    """
+
+    checkpoint: Path | None = None
+    resume: bool = False
+    seconds: float = 30.0
+    source: dict[str, Any] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        checkpoint: str | os.PathLike[str] | None,
+        resume: bool,
+        seconds: float,
+        source: dict[str, Any] | None = None,
+    ) -> Run:
+        """The run that arguments of a `fit` describe."""
+        return cls(None if checkpoint is None else Path(checkpoint), resume, seconds, source)
+
+
 class Model(TrainingOptions, RecurrentOptions, ABC):
     """An estimator whose fitted state is a network and what its task learned beside it."""
 
@@ -58,6 +87,14 @@ class Model(TrainingOptions, RecurrentOptions, ABC):
     @abstractmethod
     def restore(self, learned: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         """Set what `learned` and `learned_arrays` gave."""
+
+    @abstractmethod
+    def fit_source(self, source: Mapping[str, Any], *, checkpoint: Path, resume: bool = False) -> Self:
+        """As `fit`, on the files that a `Run`'s source names."""
+
+    def on_held_out(self) -> str | None:
+        """How good the fitted model is on what it held out, as a text; None where the loss says it all."""
+        return None
 
     @contextmanager
     def _fitting(self) -> Iterator[None]:
@@ -88,7 +125,7 @@ class Model(TrainingOptions, RecurrentOptions, ABC):
             self._network = RuntimeNetwork(self.architecture_, self.weights_)
 
     @abstractmethod
-    def reading(self, input: Any) -> Reading:
+    def interpret(self, input: Any) -> Interpretation:
         """How one input is read, step by step, and what the head's scores of it mean."""
 
     def explain(self, input: Any) -> Trace:
@@ -102,15 +139,15 @@ class Model(TrainingOptions, RecurrentOptions, ABC):
             GatewiseError: the input cannot be read.
         """
         self.check_is_fitted()
-        reading = self.reading(input)
+        interpretation = self.interpret(input)
 
         def attribute(method: str, step: int | None, number: int) -> Attribution:
             require("torch", "train", "saying which steps mattered")
             from .explanation import attribute_output
 
-            return attribute_output(self, reading, method, step, number)
+            return attribute_output(self, interpretation, method, step, number)
 
-        return look(self._network, reading, attribute)
+        return look(self._network, interpretation, attribute)
 
     def summary(self) -> str:
         """A table of layers, shapes and parameter counts."""

@@ -77,10 +77,12 @@ class SequenceRegressor(WithReadout):
         if not np.isfinite(numbers).all():
             raise GatewiseError(f"y contains NaN or infinity, first at {int(np.argwhere(~np.isfinite(numbers))[0][0])}")
         self._single = numbers.ndim == 1
-        numbers = numbers.reshape(len(numbers), -1)
-        self.target_mean_, scale = numbers.mean(0), numbers.std(0)
+        return numbers.reshape(len(numbers), -1)
+
+    def scale_targets(self, targets: np.ndarray, trained: np.ndarray) -> np.ndarray:
+        self.target_mean_, scale = targets[trained].mean(0), targets[trained].std(0)
         self.target_scale_ = np.where(scale > 0, scale, 1.0)
-        return (numbers - self.target_mean_) / self.target_scale_
+        return (targets - self.target_mean_) / self.target_scale_
 
     def predict(self, X: Any) -> np.ndarray:
         """The numbers of each sequence: [N], or [N, K] where y was so."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,9 @@ from ..data.encode import fingerprint
 from ..data.sequences import Buckets, by_length, pad
 from ..errors import GatewiseError
 from ..runtime.architecture import Architecture
-from .model import Trained
+from .model import Run, Trained
 from .network import Network, Standardise, TrainingMode, counted
-from .sequences import FEWEST_HELD_OUT, KEPT_ON_RESUME, SequenceModel
+from .sequences import KEPT_ON_RESUME, SequenceModel
 from .training import train
 
 Batch = tuple[Tensor, Tensor | None, Tensor, Tensor]  # inputs, lengths, targets, weights
@@ -126,36 +125,15 @@ class SequenceTask:
         return total / len(self.held_out)
 
 
-def hold_out(targets: Any, fraction: float, seed: int, by_class: bool) -> np.ndarray:
-    """Which sequences to hold out [N]: a share of all, or of each class; a class always keeps one to train on. None at all
-    where they would be fewer than `FEWEST_HELD_OUT`."""
-    random, count = np.random.default_rng([seed, 1]), len(targets)
-    held_out = np.zeros(count, bool)
-    if count * fraction < FEWEST_HELD_OUT:
-        return held_out
-    groups = [np.flatnonzero(targets == label) for label in np.unique(targets)] if by_class else [np.arange(count)]
-    owed = 0.0  # carried from class to class, so that many small ones together give their share
-    for group in groups:
-        owed += len(group) * fraction
-        chosen = max(0, min(round(owed), len(group) - 1))
-        held_out[random.permutation(group)[:chosen]] = True
-        owed -= chosen
-    return held_out
-
-
 def train_sequences(
     model: SequenceModel,
     items: list[np.ndarray],
     targets: Any,
     weights: np.ndarray,
-    *,
-    checkpoint: Path | None,
-    resume: bool,
-    checkpoint_seconds: float,
+    held_out: np.ndarray,
+    run: Run,
 ) -> Trained:
-    """What `SequenceModel.fit` does with arrays."""
-    by_class = model.objective in ("binary", "classes")
-    held_out = hold_out(targets, model.validation_fraction, model.seed, by_class)
+    """What `SequenceModel.fit` does with arrays; which sequences only measure the loss is said by held_out [N]."""
     if not weights[~held_out].any():
         raise GatewiseError("the sequences that are left to train on have weight 0: lower validation_fraction")
     architecture = model.build_architecture()
@@ -169,7 +147,7 @@ def train_sequences(
         batch_size=model.batch_size,
         seed=model.seed,
         mode=model.build_training_mode(),
-        step_weights=model.step_weights(targets),
+        step_weights=model.step_weights(targets, ~held_out),
     )
     flat = targets if isinstance(targets, list) else [targets]
     return train(
@@ -179,7 +157,5 @@ def train_sequences(
         fingerprint=fingerprint(*items, *flat, weights),
         kept_on_resume=KEPT_ON_RESUME,
         facts={"sequences": len(items), "held_out": int(held_out.sum()), "unit": "sequences"},
-        checkpoint=checkpoint,
-        resume=resume,
-        checkpoint_seconds=checkpoint_seconds,
+        run=run,
     )

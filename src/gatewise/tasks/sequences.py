@@ -11,18 +11,18 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from .. import cells
+from ..data.labelled import Reading, read_labelled
 from ..data.lexicon import Lexicon
-from ..data.sequences import Sequences, by_length, pad, read_sequences
+from ..data.sequences import FEWEST_HELD_OUT, Sequences, by_length, hold_out, pad, read_sequences
 from ..errors import GatewiseError, ParameterError
-from ..inspect.trace import Reading
+from ..inspect.trace import Interpretation
 from ..runtime.architecture import Architecture, Convolution, Encoder, Head, Readout, Spelling, Stack
 from .estimator import option, other_default
 from .labels import balance, learn_classes, numbers_of
 from .language import LARGEST_ONE_HOT
-from .model import Model, Trained
+from .model import Model, Run, Trained
 from .options import RecurrentOptions, TrainingOptions
 
-FEWEST_HELD_OUT = 20
 CHARACTER_SIZE = 32  # the largest width of a character's vector
 PREDICT_ROWS = 64  # sequences that are scored side by side
 KEPT_ON_RESUME = ("batch_size", "validation_fraction", "seed", "max_length")
@@ -99,22 +99,51 @@ class SequenceModel(Model):
             Interrupted: Ctrl-C or SIGTERM came; a `KeyboardInterrupt` that names the checkpoint.
         """
         with self._fitting():
-            trained = self._fit(X, y, sample_weight, Path(checkpoint) if checkpoint else None, resume, checkpoint_seconds)
-            return self._become(trained)
+            self.reading_ = None
+            return self._become(self._fit(X, y, sample_weight, Run.of(checkpoint, resume, checkpoint_seconds)))
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, checkpoint: Path | None, resume: bool, seconds: float) -> Trained:
+    def fit_files(
+        self,
+        paths: Sequence[str | os.PathLike[str]],
+        reading: Reading,
+        *,
+        checkpoint: str | os.PathLike[str] | None = None,
+        resume: bool = False,
+        checkpoint_seconds: float = 30.0,
+    ) -> Self:
+        """As `fit`, on the labelled sequences in files, which `gatewise.data.labelled.read_labelled` reads.
+
+        Args:
+            reading: how they are read; it is kept, so that `gatewise predict` reads new files in the same way.
+
+        Raises:
+            FileError: a file cannot be read. All errors name the file and the line.
+        """
+        with self._fitting():
+            files = [Path(path) for path in paths]
+            data = read_labelled(files, reading, numbers=self.task == "regress")
+            self.reading_ = reading.to_json()
+            source = {"paths": [str(path.resolve()) for path in files], "reading": self.reading_}
+            with data.naming():
+                return self._become(self._fit(data.X, data.y, None, Run.of(checkpoint, resume, checkpoint_seconds, source)))
+
+    def fit_source(self, source: Mapping[str, Any], *, checkpoint: Path, resume: bool = False) -> Self:
+        return self.fit_files(source["paths"], Reading.from_json(source["reading"]), checkpoint=checkpoint, resume=resume)
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, run: Run) -> Trained:
         if y is None:
             raise GatewiseError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         sequences = read_sequences(X)
         targets = self.learn_targets(y, sequences)
-        weights = check_weights(sample_weight, len(sequences)) * self.target_weights(targets)
-        self._learn_input(sequences)
+        labels = targets if self.objective in ("binary", "classes") else None
+        held_out = hold_out(len(sequences), self.validation_fraction, self.seed, labels)
+        targets = self.scale_targets(targets, ~held_out)
+        weights = check_weights(sample_weight, len(sequences)) * self.target_weights(targets, ~held_out)
+        self._learn_input(sequences, ~held_out)
         items = self._encode(sequences)
         from .sequence_training import train_sequences
 
-        return train_sequences(
-            self, items, targets, weights, checkpoint=checkpoint, resume=resume, checkpoint_seconds=seconds
-        )
+        return train_sequences(self, items, targets, weights, held_out, run)
 
     @property
     @abstractmethod
@@ -123,14 +152,18 @@ class SequenceModel(Model):
 
     @abstractmethod
     def learn_targets(self, y: Any, sequences: Sequences) -> Any:
-        """Check y, keep what is to be known of it, and give it as the loss wants it: an array a sequence, or one of all."""
+        """Check y, and give it as numbers: an array a sequence, or one of all."""
 
-    def target_weights(self, targets: Any) -> np.ndarray | float:
-        """How much each sequence counts for what its target is."""
+    def scale_targets(self, targets: Any, trained: np.ndarray) -> Any:
+        """Targets as the loss wants them, by what those that are trained on [N] say."""
+        return targets
+
+    def target_weights(self, targets: Any, trained: np.ndarray) -> np.ndarray | float:
+        """How much each sequence counts for what its target is, by those that are trained on [N]."""
         return 1.0
 
-    def step_weights(self, targets: Any) -> np.ndarray | None:
-        """For labels of steps, how much each class counts."""
+    def step_weights(self, targets: Any, trained: np.ndarray) -> np.ndarray | None:
+        """For labels of steps, how much each class counts, by the sequences that are trained on [N]."""
         return None
 
     @property
@@ -142,16 +175,18 @@ class SequenceModel(Model):
     def architecture_readout(self) -> Readout:
         return Readout()
 
-    def _learn_input(self, sequences: Sequences) -> None:
+    def _learn_input(self, sequences: Sequences, trained: np.ndarray) -> None:
+        """Features, or the tokens of the sequences that are trained on [N]."""
         self.vocabulary_ = None
         if sequences.kind == "features":
             self.n_features_in_ = sequences.width
         else:
             level = self.level if sequences.kind == "text" else "token"
-            lexicon = Lexicon.build(sequences.items, level, self.vocabulary_size, self.min_count, self.lowercase)
+            texts = [item for item, there in zip(sequences.items, trained, strict=True) if there]
+            lexicon = Lexicon.build(texts, level, self.vocabulary_size, self.min_count, self.lowercase)
             self.vocabulary_ = lexicon
             if self.spelling_size is not None and level != "char":
-                words = (lexicon.split(item, as_written=True) for item in sequences.items)
+                words = (lexicon.split(item, as_written=True) for item in texts)
                 lexicon.characters = Lexicon.build((w for item in words for w in item), "char", lowercase=False)
 
     def _encode(self, sequences: Sequences) -> list[np.ndarray]:
@@ -196,7 +231,7 @@ class SequenceModel(Model):
         stack = self.build_stack(self.bidirectional)
         return Architecture(encoder, stack, Head(self.outputs), convolution, self.architecture_readout, spelling)
 
-    def reading(self, input: Any) -> Reading:
+    def interpret(self, input: Any) -> Interpretation:
         sequences = read_sequences([input])
         (item,) = self._encode(sequences)
         lexicon = self.vocabulary_
@@ -204,7 +239,7 @@ class SequenceModel(Model):
             tokens: Sequence[str] = [str(k) for k in range(len(sequences.items[0]))]
         else:
             tokens = list(lexicon.split(sequences.items[0], as_written=True))
-        return Reading(
+        return Interpretation(
             tokens=tuple(tokens[-len(item) :]),
             inputs=item[:, None],
             unit="step" if lexicon is None else lexicon.unit.removesuffix("s"),
@@ -213,7 +248,7 @@ class SequenceModel(Model):
 
     @abstractmethod
     def meaning_of_scores(self) -> dict[str, Any]:
-        """What `Reading` says of the head's scores: names, kind, say, and of numbers their scale."""
+        """What `Interpretation` says of the head's scores: names, kind, say, and of numbers their scale."""
 
     def scores(self, X: Any) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """What the head gives for sequences, in batches: their places in X, scores [B, C] or [T, B, C], and lengths [B]."""
@@ -236,15 +271,14 @@ class SequenceModel(Model):
         return {
             "vocabulary": None if self.vocabulary_ is None else self.vocabulary_.to_json(),
             "features": getattr(self, "n_features_in_", None),
-            "reading": getattr(self, "reading_", None),
+            "reading": self.reading_,
         }
 
     def restore(self, learned: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         self.vocabulary_ = None if learned["vocabulary"] is None else Lexicon.from_json(learned["vocabulary"])
         if learned["features"] is not None:
             self.n_features_in_ = learned["features"]
-        if learned["reading"] is not None:
-            self.reading_ = learned["reading"]
+        self.reading_ = learned["reading"]
 
     def __sklearn_tags__(self) -> Any:
         """What scikit-learn asks an estimator about itself."""
@@ -285,7 +319,8 @@ class WithClasses(SequenceModel):
 
     def class_weights(self, numbers: np.ndarray) -> np.ndarray:
         """The weight of each class in the loss, given the labels' numbers."""
-        return balance(self.classes_, np.bincount(numbers, minlength=len(self.classes_)), self.class_weight)
+        counts = np.maximum(np.bincount(numbers, minlength=len(self.classes_)), 1)  # a label may be held out altogether
+        return balance(self.classes_, counts, self.class_weight)
 
     def learned(self) -> dict[str, Any]:
         return {**super().learned(), "classes": self.classes_.tolist()}

@@ -69,9 +69,8 @@ class SequenceTagger(WithClasses):
         ends = np.cumsum([len(labels) for labels in lists])
         return np.split(self.learn_labels(flat), ends[:-1])
 
-    def step_weights(self, targets: list[np.ndarray]) -> np.ndarray:
-        """The weight of each class in the loss."""
-        return self.class_weights(np.concatenate(targets))
+    def step_weights(self, targets: list[np.ndarray], trained: np.ndarray) -> np.ndarray:
+        return self.class_weights(np.concatenate([targets[row] for row in np.flatnonzero(trained)]))
 
     def predict_proba(self, X: Any) -> list[np.ndarray]:
         """The probability of each label at each step: an array [T, classes] a sequence."""

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FileError
+from ..modelfile import estimator_of
 from ..runtime.architecture import Architecture
 from ..training import checkpoint as checkpoints
 from ..training.loop import Task, Trainer
-from .model import Model, Trained
+from .model import Model, Run, Trained
 from .network import Network, export_weights
 
 
@@ -22,10 +23,7 @@ def train(
     fingerprint: str,
     kept_on_resume: Sequence[str],
     facts: dict[str, Any],
-    paths: Sequence[Path] = (),
-    checkpoint: Path | None = None,
-    resume: bool = False,
-    checkpoint_seconds: float = 30.0,
+    run: Run,
 ) -> Trained:
     """Train the network of an architecture.
 
@@ -33,23 +31,19 @@ def train(
         fingerprint: a digest of the data, by which a resumed run knows that they are the same.
         kept_on_resume: the hyper-parameters that a resumed run must have as they were, since batches depend on them.
         facts: what the task adds to the facts of the training.
-        paths: the files that the data came from, for `gatewise resume`.
-        checkpoint, resume, checkpoint_seconds: as in `LanguageModel.fit`.
     """
     job = {
         "task": model.task,
         "hyperparameters": model.plain_params(),
         "architecture": architecture.to_json(),
-        "paths": [str(path.resolve()) for path in paths],
+        "source": run.source,
         "fingerprint": fingerprint,
     }
     snapshot = None
-    if resume and checkpoint is not None and checkpoint.exists():
-        found, snapshot = checkpoints.load(checkpoint)
-        _check_same_job(checkpoint, found, job, kept_on_resume)
-    trainer = Trainer(
-        task, model.build_options(), job=job, checkpoint_path=checkpoint, checkpoint_seconds=checkpoint_seconds
-    )
+    if run.resume and run.checkpoint is not None and run.checkpoint.exists():
+        found, snapshot = checkpoints.load(run.checkpoint)
+        _check_same_job(run.checkpoint, found, job, kept_on_resume)
+    trainer = Trainer(task, model.build_options(), job=job, checkpoint_path=run.checkpoint, checkpoint_seconds=run.seconds)
     network = trainer.fit(snapshot)
     assert isinstance(network, Network)
     position = trainer.position
@@ -60,6 +54,23 @@ def train(
         "stopped": position.stopped,
     }
     return Trained(architecture, export_weights(network), position.history, {**ended, **facts})
+
+
+def resume_from(checkpoint: Path, *, verbose: bool = True) -> Model:
+    """Go on with a checkpoint alone: it knows the estimator, its hyper-parameters and the files.
+
+    Raises:
+        FileError: it is not a checkpoint, or its data were not in files.
+    """
+    job, _ = checkpoints.load(checkpoint)
+    source = job.get("source")
+    if source is None:
+        raise FileError(
+            f"{checkpoint} was made of data in Python, not of files: call fit(..., checkpoint=..., resume=True) there"
+        )
+    cell = Architecture.from_json(job["architecture"]).stack.cell
+    model = estimator_of(job["task"]).from_plain_params({**job["hyperparameters"], "verbose": verbose}, cell)
+    return model.fit_source(source, checkpoint=checkpoint, resume=True)
 
 
 def _check_same_job(path: Path, found: dict[str, Any], job: dict[str, Any], kept: Sequence[str]) -> None:

@@ -17,12 +17,10 @@ class Interrupted(KeyboardInterrupt):
     Attributes:
         signal: the number of the signal.
         checkpoint: the file from which training can go on, or None when none was asked for.
-        task: what was trained, as a checkpoint names it; None when the caller did not say.
     """
 
-    def __init__(self, signal_number: int, step: int, checkpoint: Path | None, task: str | None = None) -> None:
-        self.signal, self.task = signal_number, task
-        self.checkpoint = checkpoint
+    def __init__(self, signal_number: int, step: int, checkpoint: Path | None) -> None:
+        self.signal, self.checkpoint = signal_number, checkpoint
         kept = f"saved in {checkpoint}" if checkpoint else "nothing was saved, as no checkpoint file was given"
         super().__init__(f"training was interrupted at step {step}; {kept}")
 

@@ -275,8 +275,7 @@ class Trainer:
             checkpoint.save(self.checkpoint_path, self.job, snapshot)
             self._saved_at = time.monotonic()
         if self.interrupts.received is not None:
-            task = self.job.get("task")
-            raise Interrupted(self.interrupts.received, self.position.step, self.checkpoint_path, task)
+            raise Interrupted(self.interrupts.received, self.position.step, self.checkpoint_path)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go on from a snapshot.
