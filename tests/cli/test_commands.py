@@ -38,6 +38,8 @@ def test_help_of_every_command(capsys):
             "forecast",
             "backtest",
             "show",
+            "diagnose",
+            "watch",
             "resume",
             "compare",
             "cells",

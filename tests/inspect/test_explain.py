@@ -68,7 +68,7 @@ def deciding():
         text[random.integers(7)] = key
         texts.append(" ".join(text))
         labels.append(key)
-    return SequenceClassifier(readout="max", **{**SMALL, "max_steps": 150}).fit(texts, labels), words
+    return SequenceClassifier(readout="max", **{**SMALL, "max_steps": 300}).fit(texts, labels), words
 
 
 def test_occlusion_and_gradients_are_what_they_say(classifier):

@@ -23,6 +23,8 @@ COMMANDS = {
     "forecast": "gatewise.cli.forecast",
     "backtest": "gatewise.cli.backtest",
     "show": "gatewise.cli.show",
+    "diagnose": "gatewise.cli.diagnose",
+    "watch": "gatewise.cli.watch",
     "resume": "gatewise.cli.resume",
     "compare": "gatewise.cli.compare",
     "cells": "gatewise.cli.cells",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from types import NoneType, UnionType
 from typing import Any, Literal
 
@@ -55,18 +56,19 @@ class OptionalType(click.ParamType):
 def estimator_options(estimator: type[Estimator], leave_out: Sequence[str] = ()) -> Callable[[click.Command], click.Command]:
     """A decorator that gives a command one option for every hyper-parameter of an estimator, but for some."""
     helps, hints = estimator.parameter_help(), typing.get_type_hints(estimator)
+    bare = {f.name: f.metadata["bare"] for f in fields(estimator)}
 
     def add(command: click.Command) -> click.Command:
         for name, parameter in estimator.parameters().items():
             if name in leave_out:
                 continue
-            command.params.append(_option(name, hints[name], parameter.default, helps[name]))
+            command.params.append(_option(name, hints[name], parameter.default, helps[name], bare[name]))
         return command
 
     return add
 
 
-def _option(name: str, hint: Any, default: Any, text: str) -> click.Option:
+def _option(name: str, hint: Any, default: Any, text: str, bare: Any) -> click.Option:
     flag = name.replace("_", "-")
     kind = _click_type(name, hint)
     declaration = f"--{flag}/--no-{flag}" if kind is bool else f"--{flag}"
@@ -76,6 +78,7 @@ def _option(name: str, hint: Any, default: Any, text: str) -> click.Option:
         default=default,
         show_default="none" if default is None else True,
         help=text,
+        **({} if bare is None else {"is_flag": False, "flag_value": bare}),
         metavar="CELL" if name == "cell" else None,  # click would write out all the names
     )
 

@@ -12,13 +12,12 @@ import click
 from ..errors import FileError, ParameterError
 from ..tasks.model import Model
 from ..tensorfile import check_writable
-
-SUFFIX = ".checkpoint"
+from ..training import CHECKPOINT_SUFFIX
 
 
 def checkpoint_beside(output: Path) -> Path:
     """The checkpoint of the run that writes this model."""
-    return output.with_name(output.name + SUFFIX)
+    return output.with_name(output.name + CHECKPOINT_SUFFIX)
 
 
 def model_of(checkpoint: Path) -> Path:
@@ -27,9 +26,9 @@ def model_of(checkpoint: Path) -> Path:
     Raises:
         ParameterError: the checkpoint was renamed, so its name does not say.
     """
-    if checkpoint.suffix != SUFFIX:
-        raise ParameterError(f"{checkpoint} does not end in {SUFFIX}: say with -o where to write the model")
-    return checkpoint.with_name(checkpoint.name.removesuffix(SUFFIX))
+    if checkpoint.suffix != CHECKPOINT_SUFFIX:
+        raise ParameterError(f"{checkpoint} does not end in {CHECKPOINT_SUFFIX}: say with -o where to write the model")
+    return checkpoint.with_name(checkpoint.name.removesuffix(CHECKPOINT_SUFFIX))
 
 
 def finish(model: Model, output: Path, checkpoint: Path) -> None:

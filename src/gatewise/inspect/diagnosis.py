@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import GatewiseError
-from ..ir.cell import layer_name as tape_name
 from ..ir.transform import zoneout
 from ..nn import Recurrent
 from .dynamics import jacobians, lyapunov_exponents, reach, recurrent_radii, singular_values
 from .findings import Finding, find
-from .measures import LayerMeasures, Measures, Padding, decay, horizon, measure_layer
+from .measures import LayerMeasures, Measures, Padding, decay, horizon
+from .measuring import measure_tape, tape_names
 from .tape import record, recurrent_layers
 
 MOST_STEPS = 64  # of the path along which Jacobians are multiplied
@@ -95,17 +95,16 @@ def diagnose(
             return loss(found)
         return (found if isinstance(found, Tensor) else found[0]).square().mean()
 
-    measures = examine(model, run, run_loss, counts)
+    measures = examine(model, run, run_loss)
     measures.window = window
     return Diagnosis.of(measures)
 
 
-def examine(model: nn.Module, run: Callable[[], Any], run_loss: Callable[[], Tensor], lengths: Tensor | None) -> Measures:
+def examine(model: nn.Module, run: Callable[[], Any], run_loss: Callable[[], Tensor]) -> Measures:
     """Measure all recurrent layers of a model, in evaluation mode.
 
     Args:
         run: calls the model on a batch. run_loss: the same, to the loss in training.
-        lengths: the steps that count of each row of that batch, [B]; None where all do.
     """
     was_training = model.training
     model.eval()
@@ -115,30 +114,25 @@ def examine(model: nn.Module, run: Callable[[], Any], run_loss: Callable[[], Ten
             if not bool(torch.isfinite(value)):
                 raise GatewiseError(f"the loss is {value.item()}: nothing can be measured of gradients")
             value.backward()
-        far = reach(model, run, lengths)
+        far = reach(model, run)
     finally:
         model.zero_grad(set_to_none=True)
         model.train(was_training)
-    measures = Measures(0)
-    several = len(recurrent_layers(model)) > 1
+    measures = measure_tape(model, tape)
+    for key, found in measures.layers.items():
+        found.reach = far.get(key, [])
     for path, stack in recurrent_layers(model).items():
-        for layer, name, ending, reverse in runs_of(stack):
-            key = f"{path}.{name}" if several else name
-            values, gradients = tape.values[key], tape.gradients[key]
-            cell = zoneout(stack.cell, stack.zoneout)
-            found = measure_layer(cell, values, gradients, lengths, reverse)
-            found.reach = far.get(key, [])
-            below = [tape.values[f"{path}.{n}" if several else n] for k, n, _, _ in runs_of(stack) if k == layer - 1]
-            read = torch.cat([b[cell.states[0].name] for b in below], -1) if below else inputs[path]
-            _measure_dynamics(found, stack, layer, ending, reverse, read, values, lengths)
-            measures.layers[key] = found
-            measures.steps = max(measures.steps, len(next(iter(values.values()))))
+        read, names = inputs.get(path), tape_names(model, path, stack)
+        for layer in range(stack.num_layers):
+            here = [run for run in stack.runs if run[0] == layer]
+            for _, reverse, ending in here:
+                key = names[layer, reverse]
+                _measure_dynamics(
+                    measures.layers[key], stack, layer, ending, reverse, read, tape.values[key], tape.lengths[key]
+                )
+            output = stack.cell.states[0].name
+            read = torch.cat([tape.values[names[layer, reverse]][output] for _, reverse, _ in here], -1)
     return measures
-
-
-def runs_of(stack: Recurrent) -> list[tuple[int, str, str, bool]]:
-    """Every layer and direction of a stack: (layer, its name on a tape, ending of its parameters' names, reverse)."""
-    return [(layer, tape_name(layer, reverse), ending, reverse) for layer, reverse, ending in stack.runs]
 
 
 class _inputs:

@@ -20,16 +20,13 @@ EXPONENTS = 4
 SETTLE = 8  # steps before exponents are counted
 
 
-def reach(
-    model: torch.nn.Module, run: Callable[[], object], lengths: Tensor | None = None, seed: int = 0
-) -> dict[str, list]:
+def reach(model: torch.nn.Module, run: Callable[[], object], seed: int = 0) -> dict[str, list]:
     """How far gradients go back in every layer: by layer, the norm of the gradient of the stack's last output (in a random
     direction, of each row) with respect to the layer's output so many steps earlier, as a share of that at the last step;
     geometric means over rows as long as all the sequences go back so far.
 
     Args:
         run: calls the model once, with gradients.
-        lengths: of the rows of x, [B]; None where all are full.
     """
     random = torch.Generator().manual_seed(seed)
     found: dict[str, list] = {}
@@ -46,6 +43,7 @@ def reach(
             with record(model, values=names, gradients=names) as tape, torch.enable_grad():
                 run()
                 y = outputs[-1].transpose(0, 1) if stack.batch_first else outputs[-1]
+                lengths = next(tape.lengths[name] for name in tape.lengths if name.startswith(prefix))
                 ends = torch.full((y.shape[1],), len(y)) if lengths is None else lengths
                 _last(stack, y, ends, random).backward()
             for layer, gradients in tape.gradients.items():
@@ -146,4 +144,4 @@ def lyapunov_exponents(steps: np.ndarray, count: int = EXPONENTS, seed: int = 0)
         q, r = np.linalg.qr(jacobian @ q)
         if n >= min(SETTLE, len(steps) - 1):
             logs.append(np.log(np.maximum(np.abs(np.diag(r)), 1e-300)))
-    return np.mean(logs, 0).tolist()
+    return np.sort(np.mean(logs, 0))[::-1].tolist()

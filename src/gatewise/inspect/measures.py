@@ -1,21 +1,15 @@
 """What a recurrent layer's numbers come to in one pass: a few figures a layer, small enough to keep of every hundredth step.
 
-Imports torch. `findings` judges them; `recorder` writes them down during training and `diagnosis` takes them from a trained
-model.
+`measuring` takes them from a tape, `findings` judges them, `recorder` writes them down during training.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
-
-import torch
-from torch import Tensor
-
-from ..ir.cell import Cell
-from .trace import gates_of
 
 SHUT, OPEN = 0.05, 0.95  # a gate below or above is as good as shut or open
 NEARLY_ALWAYS = 0.99  # of the steps
@@ -153,68 +147,12 @@ def _without_empty(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rounded(value: Any) -> Any:
-    """Floats with four digits, which is all that a figure needs."""
+    """Floats with four digits, which is all that a figure needs. JSON has no infinity: the largest number stands for it."""
     if isinstance(value, float):
-        return float(f"{value:.4g}") if math.isfinite(value) else None
+        return float(f"{value:.4g}") if math.isfinite(value) else -sys.float_info.max if value < 0 else sys.float_info.max
     if isinstance(value, Mapping):
         return {n: _rounded(v) for n, v in value.items()}
     return [_rounded(v) for v in value] if isinstance(value, list | tuple) else value
-
-
-def measure_layer(
-    cell: Cell, values: Mapping[str, Tensor], gradients: Mapping[str, Tensor], lengths: Tensor | None, reverse: bool = False
-) -> LayerMeasures:
-    """Of one pass: values and gradients [T, B, units] by name, as `Tape` has them; lengths [B]."""
-    output = values[cell.states[0].name]
-    steps = len(output)
-    real = None if lengths is None else torch.arange(steps)[:, None] < lengths.to("cpu")
-    if real is not None and bool(real.all()):
-        real = None
-    found = LayerMeasures(cell.name, output.shape[2])
-    for name in gates_of(cell):
-        found.gates[name] = _gate(values[name], real)
-    found.still = _still(output, real)
-    for state in cell.states:
-        if state.name in values and values[state.name].shape[2] and cell.graph.nodes[dict(cell.named)[state.name]].args:
-            found.states[state.name] = _stretches(values[state.name], real, reverse)
-    gradient = gradients.get(cell.states[0].name)
-    if gradient is not None:
-        norms = gradient.square().sum(2).sqrt().mean(1)
-        norms = norms.flip(0) if reverse else norms
-        parts = norms.tensor_split(min(64, steps))
-        found.gradients = [float(p.max()) for p in parts]
-    return found
-
-
-def _gate(value: Tensor, real: Tensor | None) -> Gate:
-    rows = value.flatten(0, 1) if real is None else value[real]
-    low, high = (rows < SHUT).float().mean(0), (rows > OPEN).float().mean(0)
-    spread = torch.histc(rows, 10, 0.0, 1.0) / max(1, rows.numel())
-    return Gate(
-        float(rows.mean()),
-        float(low.mean()),
-        float(high.mean()),
-        float((low > NEARLY_ALWAYS).float().mean()),
-        float((high > NEARLY_ALWAYS).float().mean()),
-        spread.tolist(),
-    )
-
-
-def _still(output: Tensor, real: Tensor | None) -> float:
-    rows = output.flatten(0, 1) if real is None else output[real]
-    spread = rows.std(0, correction=0)
-    return float((spread <= STILL * spread.median().clamp(min=1e-6)).float().mean())
-
-
-def _stretches(state: Tensor, real: Tensor | None, reverse: bool) -> list[float]:
-    squares = state.square().mean(2)
-    counts = torch.ones_like(squares) if real is None else real.to(squares.dtype)
-    squares, counts = (squares * counts).sum(1), counts.sum(1)
-    if reverse:
-        squares, counts = squares.flip(0), counts.flip(0)
-    parts = min(STRETCHES, len(squares))
-    pairs = zip(squares.tensor_split(parts), counts.tensor_split(parts), strict=True)
-    return [float((s.sum() / c.sum().clamp(min=1)).sqrt()) for s, c in pairs]
 
 
 def horizon(reach: list[float], share: float = 0.01) -> int | None:

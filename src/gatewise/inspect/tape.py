@@ -27,6 +27,7 @@ class Tape:
         row's length they are 0. They are those of the layer's last pass.
     gradients: the same of the gradient of whatever `backward` was called on; empty before it was. Calling it twice adds up.
         The gradient of a value is the whole one: of h with what it does to the outputs, to this step and to all later ones.
+    lengths: by layer, the steps that count of each row, [B]; None where all do.
     passes: of every layer, its last passes, oldest first; how many is `record`'s `keep`.
     """
 
@@ -44,12 +45,16 @@ class Tape:
     def gradients(self) -> dict[str, Named]:
         return {layer: passes[-1].gradients for layer, passes in self.passes.items()}
 
-    def begin(self, layer: Recurrent, name: str, cell: Cell, rows: Tensor | None) -> Pass:
+    @property
+    def lengths(self) -> dict[str, Tensor | None]:
+        return {layer: passes[-1].lengths for layer, passes in self.passes.items()}
+
+    def begin(self, layer: Recurrent, name: str, cell: Cell, lengths: Tensor | None, rows: Tensor | None) -> Pass:
         """A layer's pass begins; called by the layer."""
         from ..nn.watching import Pass, watched_names
 
         passes = self.passes.setdefault(self._prefixes[layer] + name, [])
-        passes.append(Pass(watched_names(cell, self._values), watched_names(cell, self._gradients), rows))
+        passes.append(Pass(watched_names(cell, self._values), watched_names(cell, self._gradients), lengths, rows))
         if self._keep is not None:
             del passes[: -self._keep]
         return passes[-1]

@@ -37,7 +37,7 @@ if not _KERNELS:
 class Observer(Protocol):
     """Is told of every pass of a layer and direction, as `gatewise.inspect.record` is."""
 
-    def begin(self, layer: Recurrent, name: str, cell: Cell, rows: Tensor | None) -> Pass | None: ...
+    def begin(self, layer: Recurrent, name: str, cell: Cell, lengths: Tensor | None, rows: Tensor | None) -> Pass | None: ...
 
 
 class Recurrent(nn.Module):
@@ -308,7 +308,7 @@ class Recurrent(nn.Module):
             read, params = self._normalised(x, params, lengths, ending)
             seen = None
             if self.observer is not None:
-                seen = self.observer.begin(self, layer_name(layer, reverse), cell, rows)
+                seen = self.observer.begin(self, layer_name(layer, reverse), cell, lengths, rows)
             y, final = self._run_segments(cell, read, states, params, lengths, reverse, given, seen)
             outputs.append(y)
             finals.append(final)

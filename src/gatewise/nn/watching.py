@@ -18,12 +18,16 @@ class Pass:
 
     Args:
         values, gradients: the names that are to be kept.
+        lengths: the steps that count of each row of the layer's batch, [B]; None where all do.
         rows: where each row of the caller's batch lies in that of the layer, which packed sequences sort by length.
     """
 
-    def __init__(self, values: tuple[str, ...], gradients: tuple[str, ...], rows: Tensor | None = None) -> None:
+    def __init__(
+        self, values: tuple[str, ...], gradients: tuple[str, ...], lengths: Tensor | None = None, rows: Tensor | None = None
+    ) -> None:
         self._names = values, gradients
         self._rows = rows
+        self.lengths = lengths if lengths is None or rows is None else lengths[rows.to(lengths.device)]
         self._pieces: dict[int, tuple[Named, Named]] = {}
 
     def piece(self, start: int) -> Watcher:

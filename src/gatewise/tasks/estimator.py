@@ -25,6 +25,7 @@ def option(
     above: float | None = None,
     below: float = float("inf"),
     kw_only: bool = True,
+    bare: Any = None,
 ) -> Any:
     """A hyper-parameter of an `Estimator`.
 
@@ -33,8 +34,9 @@ def option(
         at_least, above, below: the numbers allowed; of the first two at most one. The type of the field says the rest:
             ``int``, ``float``, one of a ``Literal``'s values, and whether None is allowed.
         kw_only: False lets it be given by position.
+        bare: what its option on the command line stands for where it has no value.
     """
-    meaning = {"text": text, "at_least": at_least, "above": above, "below": below}
+    meaning = {"text": text, "at_least": at_least, "above": above, "below": below, "bare": bare}
     return field(default=default, kw_only=kw_only, metadata=meaning)
 
 

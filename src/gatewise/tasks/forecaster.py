@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -24,6 +24,10 @@ from .estimator import option, other_default
 from .model import LEARNED, Model, Run
 from .options import RecurrentOptions, TrainingOptions
 from .series_encoding import KnownAhead, Scale, SeriesEncoding
+
+if TYPE_CHECKING:
+    from .examination import Material
+    from .forecast_training import Windows
 
 PIECE = 1024  # steps that are run at once
 KEPT_ON_RESUME = ("context", "horizon", "batch_size", "seed", "validation_fraction", "mode")
@@ -214,14 +218,10 @@ class Forecaster(Model):
         self.encoding_ = SeriesEncoding.learn(panel, trained_rows, **self._encoding_options)
         for line in panel.report:
             say(line)
-        from .forecast_training import ForecastTask, Windows
+        from .forecast_training import ForecastTask
         from .training import train
 
-        windows = []
-        for s, rows in zip(panel.series, trained_rows, strict=True):
-            e = self.encoding_
-            inputs, level = e.inputs(s, e.known_ahead(s, self.horizon)), e.level(s).astype(np.float32)
-            windows.append(Windows(inputs, level, e.what_follows(s), e.scales[s.key].scale, rows))
+        windows = self.windows(panel.series, trained_rows)
         architecture = self.build_architecture(windows[0].inputs.shape[1])
         task = ForecastTask(
             windows,
@@ -248,6 +248,16 @@ class Forecaster(Model):
         )
         self.trained_rows_ = {s.key: n for s, n in zip(panel.series, trained_rows, strict=True)}
         return self._become(trained)
+
+    def windows(self, series: Sequence[Series], trained_rows: Sequence[int] | None = None) -> list[Windows]:
+        """Series as the network sees them; of each, the first rows are trained on, or all."""
+        from .forecast_training import Windows
+
+        encoding, found = self.encoding_, []
+        for s, rows in zip(series, map(len, series) if trained_rows is None else trained_rows, strict=True):
+            inputs, level = encoding.inputs(s, encoding.known_ahead(s, self.horizon)), encoding.level(s).astype(np.float32)
+            found.append(Windows(inputs, level, encoding.what_follows(s), encoding.scales[s.key].scale, rows))
+        return found
 
     def _read(self, data: Mapping[str, Any], columns: Columns, step: Step | None = None) -> Panel:
         return read_panel(
@@ -460,6 +470,15 @@ class Forecaster(Model):
             explained=what,
             states=states,
         )
+
+    @property
+    def training_window(self) -> int | None:
+        return self.context
+
+    def material(self, data: Any, y: Any) -> Material:
+        from .examination import forecast_material
+
+        return forecast_material(self, data)
 
     def sample(
         self, horizon: int | None = None, *, data: Any = None, future: Any = None, seed: int | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from ..runtime.sampling import Sampling, sample
 from ..runtime.scoring import log_likelihoods
 from .estimator import check_number, option
 from .model import Model, Run
+
+if TYPE_CHECKING:
+    from .examination import Material
 
 LARGEST_ONE_HOT = 1024
 
@@ -191,6 +194,15 @@ class LanguageModel(Model):
             hidden=1,  # the line break that stands before every text
             truth=numbers,
         )
+
+    @property
+    def training_window(self) -> int | None:
+        return self.bptt
+
+    def material(self, data: Any, y: Any) -> Material:
+        from .examination import language_material
+
+        return language_material(self, data)
 
     def count_tokens(self, text: str) -> int:
         """The number of characters or words in ``text``."""

@@ -22,6 +22,8 @@ from .summary import table_of_layers
 
 if TYPE_CHECKING:
     from ..inspect.attribution import Attribution
+    from ..inspect.diagnosis import Diagnosis
+    from .examination import Material
 
 LEARNED = "learned."  # the beginning of the names of arrays that are not the network's
 
@@ -148,6 +150,33 @@ class Model(TrainingOptions, RecurrentOptions, ABC):
             return attribute_output(self, interpretation, method, step, number)
 
         return look(self._network, interpretation, attribute)
+
+    def diagnose(self, data: Any = None, y: Any = None) -> Diagnosis:
+        """Examine the trained network: how far its gradients reach, stuck gates, units that never change, states that drift,
+        and more; each finding with its evidence, its meaning and its remedy.
+
+        Args:
+            data: as for `fit`: a text, sequences, or series. A `Forecaster` takes that of `fit` for None.
+            y: what belongs to each sequence; without it, what the model says.
+
+        Raises:
+            GatewiseError: the data cannot be read, or are too short.
+            MissingExtra: torch is not installed.
+        """
+        self.check_is_fitted()
+        require("torch", "train", "examining a model")
+        from .examination import diagnose_model
+
+        return diagnose_model(self, self.material(data, y))
+
+    @abstractmethod
+    def material(self, data: Any, y: Any) -> Material:
+        """What `diagnose` examines the network on."""
+
+    @property
+    def training_window(self) -> int | None:
+        """Steps that a gradient can go back in training; None where it goes back to the beginning."""
+        return None
 
     def summary(self) -> str:
         """A table of layers, shapes and parameter counts."""

@@ -130,6 +130,13 @@ class TrainingOptions(Estimator):
     precision: Literal["32-true", "64-true", "bf16-mixed", "bf16-true", "16-mixed"] = option(
         "Arithmetic of training, as Lightning Fabric names it.", default="32-true"
     )
+    watch: int | None = option(
+        "Write gates and gradients of every so many steps to a file beside the checkpoint, for `gatewise watch`. "
+        "As an option without a number: 100.",
+        default=None,
+        at_least=1,
+        bare=100,
+    )
     verbose: bool = option("Whether to show progress.", default=True)
 
     def build_options(self) -> Options:

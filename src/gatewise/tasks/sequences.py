@@ -6,7 +6,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from .labels import balance, learn_classes, numbers_of
 from .language import LARGEST_ONE_HOT
 from .model import Model, Run, Trained
 from .options import RecurrentOptions, TrainingOptions
+
+if TYPE_CHECKING:
+    from .examination import Material
 
 CHARACTER_SIZE = 32  # the largest width of a character's vector
 PREDICT_ROWS = 64  # sequences that are scored side by side
@@ -245,6 +248,15 @@ class SequenceModel(Model):
             unit="step" if lexicon is None else lexicon.unit.removesuffix("s"),
             **self.meaning_of_scores(),
         )
+
+    def material(self, data: Any, y: Any) -> Material:
+        from .examination import sequence_material
+
+        return sequence_material(self, data, y)
+
+    @abstractmethod
+    def predict(self, X: Any) -> Any:
+        """What the model says of each sequence."""
 
     @abstractmethod
     def meaning_of_scores(self) -> dict[str, Any]:

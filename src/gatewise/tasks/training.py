@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import FileError
+from ..errors import FileError, ParameterError
+from ..inspect.recorder import Recorder, watch_beside
 from ..modelfile import estimator_of
 from ..runtime.architecture import Architecture
 from ..training import checkpoint as checkpoints
@@ -43,7 +44,14 @@ def train(
     if run.resume and run.checkpoint is not None and run.checkpoint.exists():
         found, snapshot = checkpoints.load(run.checkpoint)
         _check_same_job(run.checkpoint, found, job, kept_on_resume)
-    trainer = Trainer(task, model.build_options(), job=job, checkpoint_path=run.checkpoint, checkpoint_seconds=run.seconds)
+    trainer = Trainer(
+        task,
+        model.build_options(),
+        job=job,
+        checkpoint_path=run.checkpoint,
+        checkpoint_seconds=run.seconds,
+        observer=_recorder(model, run),
+    )
     network = trainer.fit(snapshot)
     assert isinstance(network, Network)
     position = trainer.position
@@ -54,6 +62,17 @@ def train(
         "stopped": position.stopped,
     }
     return Trained(architecture, export_weights(network), position.history, {**ended, **facts})
+
+
+def _recorder(model: Model, run: Run) -> Recorder | None:
+    """What writes down how the training looks from the inside, if that is wanted."""
+    if model.watch is None:
+        return None
+    if run.checkpoint is None:
+        raise ParameterError("watch writes a file beside the checkpoint: give fit a checkpoint=")
+    clip_norm = model.clip_norm if model.clip_value is None else None
+    facts = {"task": model.task, "clip_norm": clip_norm, "window": model.training_window}
+    return Recorder(watch_beside(run.checkpoint), model.watch, **facts)
 
 
 def resume_from(checkpoint: Path, *, verbose: bool = True) -> Model:

@@ -6,6 +6,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -71,6 +72,22 @@ class Task(Protocol):
         ...
 
 
+class Observer(Protocol):
+    """Looks at steps while they are trained, as `gatewise.inspect.recorder.Recorder` does."""
+
+    def begin(self, resumed: bool) -> None:
+        """Training begins, or goes on from a snapshot."""
+        ...
+
+    def watching(self, step: int, network: nn.Module) -> AbstractContextManager[None]:
+        """Around forward and backward of a step, which are counted from 1."""
+        ...
+
+    def saw(self, step: int, seconds: float, loss: float, norm: float, learning_rate: float) -> None:
+        """A step is done; norm is of its gradient, before clipping."""
+        ...
+
+
 class Trainer:
     """Trains one task once.
 
@@ -80,6 +97,7 @@ class Trainer:
         job: JSON values from which the caller can build the task again; they are kept in the checkpoint.
         checkpoint_path: where to keep checkpoints; None keeps none.
         checkpoint_seconds: the least time between two of them.
+        observer: looks at every step.
     """
 
     def __init__(
@@ -90,8 +108,10 @@ class Trainer:
         job: Mapping[str, Any] | None = None,
         checkpoint_path: Path | None = None,
         checkpoint_seconds: float = 30.0,
+        observer: Observer | None = None,
     ) -> None:
         self.task = task
+        self.observer = observer
         self.options = options
         self.job = job or {}
         self.checkpoint_path = checkpoint_path
@@ -123,6 +143,8 @@ class Trainer:
             self.network, self.optimizer = self.fabric.setup(self.module, optimizer)
             if snapshot is not None:
                 self.restore(snapshot)
+            if self.observer is not None:
+                self.observer.begin(resumed=snapshot is not None)
             self._started = time.monotonic() - self.position.seconds
             self.fit_loop()
         if self.best is not None:
@@ -152,15 +174,19 @@ class Trainer:
         save = self.checkpoint_due()
         random = random_state.capture() if save else None
         batch = self.task.batch(position.epoch, position.batch, self.fabric.device)
-        loss, count, carried = self.task.loss(self.network, batch, self.carried)
-        value = loss.item()
-        self.check_finite("the loss", value)
-        if random is not None:
-            # Only now is it known that the weights are good: they have given a finite loss.
-            self.save(random)
-        self.optimizer.zero_grad(set_to_none=True)
-        self.fabric.backward(loss)
+        observer, step = self.observer, position.step + 1
+        with nullcontext() if observer is None else observer.watching(step, self.module):
+            loss, count, carried = self.task.loss(self.network, batch, self.carried)
+            value = loss.item()
+            self.check_finite("the loss", value)
+            if random is not None:
+                # Only now is it known that the weights are good: they have given a finite loss.
+                self.save(random)
+            self.optimizer.zero_grad(set_to_none=True)
+            self.fabric.backward(loss)
         norm = self.clip_gradients()
+        if observer is not None:
+            observer.saw(step, time.monotonic() - self._started, value, norm, self.optimizer.param_groups[0]["lr"])
         self.check_finite("the gradient norm", norm)
         self._norms.append(norm)
         self.optimizer.step()
