@@ -40,6 +40,7 @@ def test_help_of_every_command(capsys):
             "show",
             "resume",
             "compare",
+            "units",
             "cells",
             "bench",
         )

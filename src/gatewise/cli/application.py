@@ -25,6 +25,7 @@ COMMANDS = {
     "show": "gatewise.cli.show",
     "resume": "gatewise.cli.resume",
     "compare": "gatewise.cli.compare",
+    "units": "gatewise.cli.units",
     "cells": "gatewise.cli.cells",
     "bench": "gatewise.cli.bench",
 }
