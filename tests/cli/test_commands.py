@@ -42,6 +42,7 @@ def test_help_of_every_command(capsys):
             "watch",
             "resume",
             "compare",
+            "units",
             "cells",
             "bench",
         )

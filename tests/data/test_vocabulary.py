@@ -20,6 +20,7 @@ def test_decode_of_encode_is_the_text(kind, text):
     numbers = vocabulary.encode(text)
     assert vocabulary.decode(numbers) == text
     assert len(numbers) == length
+    assert kind.cut(text) == [vocabulary.tokens[number] for number in numbers]
     assert vocabulary_from_json(vocabulary.to_json()) == vocabulary
 
 

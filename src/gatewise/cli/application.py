@@ -27,6 +27,7 @@ COMMANDS = {
     "watch": "gatewise.cli.watch",
     "resume": "gatewise.cli.resume",
     "compare": "gatewise.cli.compare",
+    "units": "gatewise.cli.units",
     "cells": "gatewise.cli.cells",
     "bench": "gatewise.cli.bench",
 }

@@ -80,6 +80,11 @@ class Vocabulary(Tokens, ABC):
     def encode_pieces(self, pieces: Iterable[str]) -> Iterator[np.ndarray]:
         """The token numbers of a text that comes in pieces, as arrays of `dtype`."""
 
+    @classmethod
+    @abstractmethod
+    def cut(cls, text: str) -> list[str]:
+        """The tokens of ``text`` as it has them, known or not; joined they are the text."""
+
     def encode(self, text: str) -> np.ndarray:
         """The numbers of the tokens of ``text``: an array [N] of `dtype`.
 
@@ -140,6 +145,10 @@ class CharVocabulary(Vocabulary):
             length += len(piece)
         return cls(sorted(found)), length
 
+    @classmethod
+    def cut(cls, text: str) -> list[str]:
+        return list(text)
+
     def encode_pieces(self, pieces: Iterable[str]) -> Iterator[np.ndarray]:
         for piece in pieces:
             points = _code_points(piece)
@@ -169,6 +178,10 @@ class WordVocabulary(Vocabulary):
         for words in _split_words(pieces):
             counts.update(words)
         return cls(most_frequent(counts, max_size)), counts.total()
+
+    @classmethod
+    def cut(cls, text: str) -> list[str]:
+        return word_pattern(lossless=True).findall(text)
 
     def encode_pieces(self, pieces: Iterable[str]) -> Iterator[np.ndarray]:
         for words in _split_words(pieces):

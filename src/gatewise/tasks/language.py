@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -12,7 +12,9 @@ import numpy as np
 from ..data.text import TextLike, open_text
 from ..data.vocabulary import vocabulary_from_json
 from ..errors import GatewiseError, ParameterError
+from ..inspect.features import features_of, of_tokens
 from ..inspect.trace import Interpretation
+from ..inspect.units import Units, find_units
 from ..runtime.architecture import Architecture, Encoder, Head
 from ..runtime.network import log_softmax
 from ..runtime.sampling import Sampling, sample
@@ -171,6 +173,35 @@ class LanguageModel(Model):
             raise ParameterError("texts is one string; it must be a list of strings")
         numbers = [self.vocabulary_.encode(text) for text in texts]
         return log_likelihoods(self._network, numbers, self.vocabulary_.start)
+
+    def units(
+        self,
+        text: str,
+        *,
+        patterns: Mapping[str, str] | None = None,
+        values: Sequence[str] | None = None,
+        top: int = 1,
+    ) -> Units:
+        """Find the units that follow something in a text: quotes, brackets, the place in the line, and what patterns cover.
+
+        `gatewise.inspect.units` says how units are found and what their p means, `gatewise.inspect.features` what is looked
+        for. A token of several characters has the largest of their values.
+
+        Args:
+            text: a long one, of at least a thousand tokens and better a hundred thousand; memory grows with it.
+            patterns: regular expressions by name, to be followed by units too.
+            values: names of the cell's values to search, such as ``["h", "c"]`` or ``["f"]``; None takes the states.
+            top: how many units are given for a feature.
+
+        Raises:
+            ParameterError: a pattern is not a regular expression, or the cell has no such value.
+            GatewiseError: the text is too short, has characters that the model never saw, or nothing in it varies.
+        """
+        self.check_is_fitted()
+        tokens, features = self.vocabulary_.cut(text), features_of(text, patterns)
+        features = {name: of_tokens(v, tokens) for name, v in features.items()} if tokens else {}
+        inputs = np.append(np.asarray([self.vocabulary_.start]), self.vocabulary_.encode(text))[:, None]
+        return find_units(self._network, inputs, tokens, features, values, top)
 
     def perplexity(self, text: str) -> float:
         """exp of the mean loss in nats a token; V, the number of tokens, is what guessing gives."""
