@@ -20,6 +20,20 @@ KINDS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
 
 
+def is_missing(value: Any) -> bool:
+    """Whether a value says that there is none: None, NaN and the like, an empty text or one of the usual words.
+
+    >>> [is_missing(value) for value in (None, float("nan"), " ", "NA", 0, "0")]
+    [True, True, True, True, False, False]
+    """
+    if isinstance(value, str):
+        return value.strip().lower() in ("", "na", "nan", "null", "?")
+    try:
+        return value is None or bool(value != value)
+    except (TypeError, ValueError):  # pandas.NA is neither equal to itself nor not
+        return True
+
+
 def as_number(value: Any) -> float:
     """A value as a number; thousands may be set apart with commas. `ValueError` or `TypeError` where it is none."""
     if isinstance(value, str) and THOUSANDS.fullmatch(value.strip()):

@@ -211,6 +211,7 @@ class Forecaster(Model):
         self.columns_, self.step_, self.report_ = columns, panel.step, panel.report
         self.history_series_ = panel.series
         trained_rows = [self._training_rows(len(s)) for s in panel.series]
+        self._check_rows(panel, trained_rows)
         self.encoding_ = SeriesEncoding.learn(panel, trained_rows, **self._encoding_options)
         for line in panel.report:
             say(line)
@@ -263,6 +264,24 @@ class Forecaster(Model):
         """The first rows of a series, which are trained on; the others measure the loss."""
         held_out = max(self._said, round(rows * self.validation_fraction)) if self.validation_fraction else 0
         return rows - held_out if rows - held_out >= max(2 * self._said, 4) else rows
+
+    def _check_rows(self, panel: Panel, trained_rows: Sequence[int]) -> None:
+        """Raise where no series is long enough to teach the whole horizon; report what is too short."""
+        least, longest = self._said + 2, max(map(len, panel.series))
+        if longest < least:
+            raise GatewiseError(
+                f"{'the series has' if len(panel.series) == 1 else 'the longest series has'} {longest} rows: "
+                f"a horizon of {self._said} steps needs {least}"
+            )
+        short = sum(len(s) < least for s in panel.series)
+        if short:
+            panel.report.append(
+                f"{short} of {len(panel.series)} series have fewer than {least} rows: no whole horizon is in them"
+            )
+        whole = sum(len(s) == rows for s, rows in zip(panel.series, trained_rows, strict=True))
+        if whole and self.validation_fraction:
+            which = "the series is" if len(panel.series) == 1 else f"{whole} of {len(panel.series)} series are"
+            panel.report.append(f"{which} too short to hold out {self._said} steps as well: nothing of it measures the loss")
 
     @property
     def _encoding_options(self) -> dict[str, Any]:
@@ -388,6 +407,9 @@ class Forecaster(Model):
         """
         self.check_is_fitted()
         horizon = self._check_horizon(horizon)
+        names = [f"q{level:g}" for level in levels]
+        if len(set(names)) < len(names):
+            raise ParameterError(f"levels are {', '.join(f'{level:g}' for level in levels)}: one of them stands there twice")
         series, library = self._series(data)
         known = self._known_ahead(future, series, horizon)
         rows: dict[str, list[Any]] = {}
@@ -400,8 +422,8 @@ class Forecaster(Model):
             for at, name in enumerate(targets):
                 prefix = f"{name} " if len(targets) > 1 else ""
                 rows.setdefault(f"{prefix}mean", []).extend(found.mean[0, :, at].tolist())
-                for level in levels:
-                    rows.setdefault(f"{prefix}q{level:g}", []).extend(at_level(found.quantiles[0, :, at], level).tolist())
+                for label, level in zip(names, levels, strict=True):
+                    rows.setdefault(f"{prefix}{label}", []).extend(at_level(found.quantiles[0, :, at], level).tolist())
         return make_frame(rows, library)
 
     def explain(self, input: Any = None, *, id: Any = None) -> Trace:
@@ -538,12 +560,12 @@ class Forecaster(Model):
         from .backtest import run_backtest
 
         self.check_is_fitted()
-        return run_backtest(self, self._series(data)[0], windows, step or self.horizon, refit)
+        return run_backtest(self, self._series(data)[0], windows, self.horizon if step is None else step, refit)
 
     def on_held_out(self) -> str | None:
         held_out = min(len(s) - self.trained_rows_[s.key] for s in self.history_series_)
         if held_out < self.horizon:
-            return None
+            return f"{held_out} rows were held out, fewer than the horizon: no forecasts of them can be measured"
         return (
             f"{self.backtest(windows=held_out // self.horizon)}\n"
             "these rows chose the weights that were kept: rows that come later are a stricter judge (gatewise backtest)"
