@@ -335,7 +335,9 @@ def test_series_that_are_too_short_for_the_horizon():
     model = Forecaster(**{**SMALL, "max_steps": 3}).fit({k: v[:11] for k, v in frame().items()}, **fit)
     assert "the series is too short to hold out 4 steps as well: nothing of it measures the loss" in model.report_
     assert model.training_["validation_loss"] is None
-    assert model.on_held_out() == "0 rows were held out, fewer than the horizon: no forecasts of them can be measured"
+    assert (
+        model.on_held_out() == "the rows that were held out are fewer than the horizon: no forecasts of them can be measured"
+    )
     two = {"t": [*HOURS, *HOURS[:5]], "y": [*WAVE, *WAVE[:5]], "id": ["a"] * N + ["b"] * 5}
     model = Forecaster(**{**SMALL, "max_steps": 3}).fit(two, id="id", **fit)
     assert "1 of 2 series have fewer than 6 rows: no whole horizon is in them" in model.report_

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import click
 
+from .outputs import OutputPath, json_option, plot_option
+
 
 @click.command("backtest")
 @click.argument("model", type=click.Path(path_type=Path))
@@ -17,10 +19,18 @@ import click
 @click.option("--windows", type=click.IntRange(1), default=10, show_default=True, help="How many forecasts a series.")
 @click.option("--step", type=click.IntRange(1), help="Rows between two of them; by default the horizon.")
 @click.option("--refit", is_flag=True, help="Train anew up to each of them.")
-@click.option("--json", "record", type=click.Path(path_type=Path), metavar="JSON", help="Write the figures to a file.")
-@click.option("--csv", "rows", type=click.Path(path_type=Path), metavar="CSV", help="Write every forecast value to a file.")
+@json_option("Write the figures to a file.")
+@click.option("--csv", "rows", type=OutputPath(), metavar="CSV", help="Write every forecast value to a file.")
+@plot_option("Draw the forecasts and what came.")
 def command(
-    model: Path, file: Path | None, windows: int, step: int | None, refit: bool, record: Path | None, rows: Path | None
+    model: Path,
+    file: Path | None,
+    windows: int,
+    step: int | None,
+    refit: bool,
+    record: Path | None,
+    rows: Path | None,
+    plot: Path | None,
 ) -> None:
     """Forecast with the model in the file MODEL from rows of the series in FILE, or of those it was trained on, and measure.
 
@@ -29,11 +39,8 @@ def command(
     """
     from ..data.tables import read_table
     from ..modelfile import load
-    from ..tensorfile import check_writable, write_atomically
+    from ..tensorfile import write_atomically
 
-    for path in (record, rows):
-        if path is not None:
-            check_writable(path)
     data = None if file is None else read_table(file).columns
     found = load(model, "forecast").backtest(data, windows=windows, step=step, refit=refit)
     if record is not None:
@@ -49,4 +56,6 @@ def command(
         writer.writerow(found.rows)
         writer.writerows(zip(*found.rows.values(), strict=True))
         write_atomically(rows, text.getvalue().encode())
+    if plot is not None:
+        found.write_plot(plot)
     click.echo(str(found))

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from .outputs import json_option
+
 MOST_CLASSES = 12  # of a confusion matrix that is printed whole
 MOST_CONFUSIONS = 10
 
@@ -15,7 +17,7 @@ MOST_CONFUSIONS = 10
 @click.command("evaluate")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
-@click.option("--json", "record", type=click.Path(path_type=Path), metavar="JSON", help="Write every figure to a file.")
+@json_option("Write every figure to a file.")
 def command(model: Path, files: tuple[Path, ...], record: Path | None) -> None:
     """Measure the model in the file MODEL on the labelled sequences in FILE..., which are read as those it was trained on.
 
@@ -25,11 +27,9 @@ def command(model: Path, files: tuple[Path, ...], record: Path | None) -> None:
     from ..data.labelled import read_labelled
     from ..tasks.evaluation import evaluate
     from ..tasks.summary import aligned
-    from ..tensorfile import check_writable, write_atomically
+    from ..tensorfile import write_atomically
     from .predict import load_sequence_model
 
-    if record is not None:
-        check_writable(record)
     estimator, reading = load_sequence_model(model)
     data = read_labelled(files, reading, numbers=estimator.task == "regress")
     with data.naming():

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .outputs import plot_option
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 )
 @click.option("--horizon", type=int, help="Steps ahead; by default what the model was trained for.")
 @click.option("--levels", default="0.1,0.5,0.9", show_default=True, help="Quantiles to give, joined by commas.")
-@click.option("--plot", type=click.Path(path_type=Path), metavar="PNG", help="Draw the forecast.")
+@plot_option("Draw the forecast.")
 def command(
     model: Path, data: Path | None, future: Path | None, horizon: int | None, levels: str, plot: Path | None
 ) -> None:
@@ -34,13 +36,9 @@ def command(
     from ..data.panel import columns_of
     from ..data.tables import read_table
     from ..errors import ParameterError
-    from ..figure import check_figure, write_figure
+    from ..figure import write_figure
     from ..modelfile import load
-    from ..tensorfile import check_writable
 
-    if plot is not None:
-        check_figure(plot)
-        check_writable(plot)
     try:
         wanted = [float(level) for level in levels.split(",")]
     except ValueError:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from .estimator import option, other_default
 from .model import LEARNED, Model, Run
 from .options import RecurrentOptions, TrainingOptions
 from .series_encoding import KnownAhead, Scale, SeriesEncoding
+
+if TYPE_CHECKING:
+    from .backtest import Backtest
 
 PIECE = 1024  # steps that are run at once
 KEPT_ON_RESUME = ("context", "horizon", "batch_size", "seed", "validation_fraction", "mode")
@@ -545,7 +548,7 @@ class Forecaster(Model):
         """Steps of a season."""
         return self.season or self.step_.season
 
-    def backtest(self, data: Any = None, *, windows: int = 10, step: int | None = None, refit: bool = False) -> Any:
+    def backtest(self, data: Any = None, *, windows: int = 10, step: int | None = None, refit: bool = False) -> Backtest:
         """Forecast from rows of the past, and measure beside the last value, the last season and the line through both ends.
 
         Args:
@@ -555,21 +558,26 @@ class Forecaster(Model):
             refit: train anew up to each origin; else the fitted network reads on, its state carried along.
 
         Returns:
-            A `gatewise.tasks.backtest.Backtest`: its text is a table.
+            The figures; their text is a table.
         """
         from .backtest import run_backtest
 
         self.check_is_fitted()
         return run_backtest(self, self._series(data)[0], windows, self.horizon if step is None else step, refit)
 
-    def on_held_out(self) -> str | None:
-        held_out = min(len(s) - self.trained_rows_[s.key] for s in self.history_series_)
-        if held_out < self.horizon:
-            return f"{held_out} rows were held out, fewer than the horizon: no forecasts of them can be measured"
-        return (
-            f"{self.backtest(windows=held_out // self.horizon)}\n"
+    def held_out_backtest(self) -> Backtest | None:
+        """The forecasts of the rows that `fit` held out; None where these are fewer than the horizon."""
+        windows = min(len(s) - self.trained_rows_[s.key] for s in self.history_series_) // self.horizon
+        return self.backtest(windows=windows) if windows else None
+
+    def on_held_out(self) -> str:
+        found = self.held_out_backtest()
+        if found is None:
+            return "the rows that were held out are fewer than the horizon: no forecasts of them can be measured"
+        caution = (
             "these rows chose the weights that were kept: rows that come later are a stricter judge (gatewise backtest)"
         )
+        return f"{found}\n{caution}"
 
     def plot(
         self, horizon: int | None = None, *, data: Any = None, future: Any = None, ax: Any = None, past: int = 100
