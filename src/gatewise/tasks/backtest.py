@@ -72,7 +72,7 @@ class Backtest:
         write_figure(path, lambda figure: draw_backtest(self, figure), (9, 3 * panels))
 
     def __str__(self) -> str:
-        lines = [f"{self.windows} windows; a season is {self.season} steps"]
+        lines = [f"{self.windows} window{'' if self.windows == 1 else 's'}; a season is {self.season} steps"]
         if self.seen:
             lines.append(f"{self.seen} of the windows begin in what the network was trained on: their figures are too good")
         for target, found in self.figures.items():
