@@ -62,7 +62,7 @@ def test_train_forecast_backtest(prices, tmp_path, capsys):
     ("arguments", "code", "message"),
     [
         (["--time", "date", "--target", "close"], 1, "no column 'date'; they have: day, close"),
-        (["--time", "day", "--target", "day"], 1, "column 'day', row 1"),
+        (["--time", "day", "--target", "day"], 1, "prices.csv: column 'day', row 1"),
         (["--time", "close", "--target", "close"], 1, "is not a time that is known"),
         (["--time", "day"], 2, "--target"),
         (["--time", "day", "--target", "close", "--horizon", "0"], 2, "horizon is 0"),

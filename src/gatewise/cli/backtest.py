@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-import math
 from pathlib import Path
 
 import click
 
-from .outputs import OutputPath, json_option, plot_option
+from .outputs import OutputPath, json_option, plot_option, write_json
 
 
 @click.command("backtest")
@@ -37,19 +35,17 @@ def command(
     FILE has the whole past and the rows to be forecast. Beside the model stand the last value, the last season and the line
     through both ends, on the same windows.
     """
-    from ..data.tables import read_table
+    from ..data.tables import naming, read_table
     from ..modelfile import load
     from ..tensorfile import write_atomically
 
     data = None if file is None else read_table(file).columns
-    found = load(model, "forecast").backtest(data, windows=windows, step=step, refit=refit)
+    estimator = load(model, "forecast")
+    with naming(file):
+        found = estimator.backtest(data, windows=windows, step=step, refit=refit)
     if record is not None:
-        figures = {  # a figure that is not defined, such as the MASE of a constant series, is null
-            target: {name: {k: v if math.isfinite(v) else None for k, v in f.items()} for name, f in forecasts.items()}
-            for target, forecasts in found.figures.items()
-        }
-        facts = {"windows": found.windows, "seen": found.seen, "season": found.season, "figures": figures}
-        write_atomically(record, json.dumps(facts, indent=2).encode())
+        facts = {"windows": found.windows, "seen": found.seen, "season": found.season, "figures": found.figures}
+        write_json(record, facts)
     if rows is not None:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +11,7 @@ import click
 
 from ..tasks.language import LanguageModel
 from ..tasks.summary import aligned
-from ..tensorfile import write_atomically
-from .outputs import json_option, plot_option
+from .outputs import json_option, plot_option, write_json
 from .parameters import CellsType, estimator_options
 
 if TYPE_CHECKING:
@@ -58,7 +56,7 @@ def command(
         for result in compare(files, chosen, LanguageModel(**options), parameters, started):
             results.append(result)
             if record is not None:  # after each, so that what is done is not lost
-                write_atomically(record, json.dumps([_plain(r) for r in results], indent=1).encode())
+                write_json(record, [_plain(r) for r in results])
             if plot is not None:
                 draw(results, plot, _unit(result))
     finally:

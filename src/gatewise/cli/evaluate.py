@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from .outputs import json_option
+from .outputs import json_option, write_json
 
 MOST_CLASSES = 12  # of a confusion matrix that is printed whole
 MOST_CONFUSIONS = 10
@@ -27,7 +26,6 @@ def command(model: Path, files: tuple[Path, ...], record: Path | None) -> None:
     from ..data.labelled import read_labelled
     from ..tasks.evaluation import evaluate
     from ..tasks.summary import aligned
-    from ..tensorfile import write_atomically
     from .predict import load_sequence_model
 
     estimator, reading = load_sequence_model(model)
@@ -35,7 +33,7 @@ def command(model: Path, files: tuple[Path, ...], record: Path | None) -> None:
     with data.naming():
         found = evaluate(estimator, data.X, data.y)
     if record is not None:
-        write_atomically(record, json.dumps(found, indent=2).encode())
+        write_json(record, found)
     click.echo(aligned(_rows(found), left=1))
     if "confusion" in found:
         click.echo()

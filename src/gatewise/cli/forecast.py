@@ -34,7 +34,7 @@ def command(
     Written is CSV: a row a step with its mean and quantiles.
     """
     from ..data.panel import columns_of
-    from ..data.tables import read_table
+    from ..data.tables import naming, read_table
     from ..errors import ParameterError
     from ..figure import write_figure
     from ..modelfile import load
@@ -45,7 +45,8 @@ def command(
         raise ParameterError(f"--levels is {levels!r}; it must be numbers joined by commas, such as 0.1,0.5,0.9") from None
     estimator = load(model, "forecast")
     given = {"data": data and read_table(data).columns, "future": future and read_table(future).columns}
-    found, _ = columns_of(estimator.predict(horizon, levels=wanted, **given))
+    with naming(data or future):
+        found, _ = columns_of(estimator.predict(horizon, levels=wanted, **given))
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(found)
     for row in zip(*found.values(), strict=True):

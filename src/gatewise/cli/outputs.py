@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import click
 
 from ..figure import check_figure
-from ..tensorfile import check_writable
+from ..tensorfile import check_writable, write_atomically
 
 
 class OutputPath(click.ParamType):
@@ -36,6 +38,19 @@ def model_option(help: str = "Where to write the model, a .safetensors file.", r
 def json_option(help: str) -> Callable[..., Any]:
     """``--json JSON``, as ``record``."""
     return click.option("--json", "record", type=OutputPath(), metavar="JSON", help=help)
+
+
+def write_json(path: Path, record: Any) -> None:
+    """Write figures; one that is not defined, such as the MASE of a constant series, is null."""
+    write_atomically(path, json.dumps(_defined(record), indent=2).encode())
+
+
+def _defined(record: Any) -> Any:
+    if isinstance(record, dict):
+        return {name: _defined(value) for name, value in record.items()}
+    if isinstance(record, list):
+        return [_defined(value) for value in record]
+    return None if isinstance(record, float) and not math.isfinite(record) else record
 
 
 def plot_option(help: str) -> Callable[..., Any]:

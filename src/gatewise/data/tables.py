@@ -6,12 +6,13 @@ import csv
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import FileError, require
+from ..errors import FileError, GatewiseError, require
 from .text import read_bytes, read_lines
 
 KINDS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
@@ -71,6 +72,17 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.lines)
+
+
+@contextmanager
+def naming(path: Path | None) -> Iterator[None]:
+    """Errors about what is in a file name it; None names nothing."""
+    try:
+        yield
+    except GatewiseError as error:
+        if path is None or str(path) in str(error):
+            raise
+        raise type(error)(f"{path}: {error}") from error
 
 
 def kind_of(path: Path) -> str:

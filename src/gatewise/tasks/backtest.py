@@ -53,8 +53,10 @@ class Backtest:
         found = self.figures[target]
         mae = {name: f["mae"] for name, f in found.items() if name != "model"}
         best = min(mae, key=mae.__getitem__)
-        share = 1 - found["model"]["mae"] / mae[best] if mae[best] else 0.0
         what = {"last value": "the last value", "last season": "the last season", "drift": "a line through both ends"}[best]
+        if not mae[best]:
+            return f"{target}: the model does not beat {what}, which has no error"
+        share = 1 - found["model"]["mae"] / mae[best]
         if share > 0:
             return f"{target}: the mean absolute error is {share:.1%} below that of {what}"
         return f"{target}: the model does not beat {what}: its mean absolute error is {-share:.1%} above"

@@ -14,7 +14,7 @@ import numpy as np
 from ..data.clock import Step
 from ..data.encode import fingerprint
 from ..data.panel import Columns, Panel, Policy, Series, columns_of, make_frame, read_known_ahead, read_panel
-from ..data.tables import read_table
+from ..data.tables import naming, read_table
 from ..errors import GatewiseError, ParameterError
 from ..inspect.trace import Interpretation, Trace
 from ..runtime.architecture import Architecture, Encoder, Head
@@ -184,14 +184,15 @@ class Forecaster(Model):
                 raise ParameterError(
                     f"{columns.past[0]!r} is not known in the future, which is drawn step by step: use mode='direct'"
                 )
-            source = None
+            path = source = None
             if isinstance(data, str | os.PathLike):
                 path = Path(data)
                 data, source = read_table(path).columns, {"path": str(path.resolve()), "columns": asdict(columns)}
             values, self._library = columns_of(data)
             say = started or (lambda line: print(line, file=sys.stderr) if self.verbose else None)
             run = Run.of(checkpoint, resume, checkpoint_seconds, source)
-            return self._fit(self._read(values, columns), columns, say, run)
+            with naming(path):
+                return self._fit(self._read(values, columns), columns, say, run)
 
     def fit_source(self, source: Mapping[str, Any], *, checkpoint: Path, resume: bool = False) -> Self:
         named = {**source["columns"], "target": source["columns"]["targets"]}
