@@ -49,6 +49,11 @@ def test_train_forecast_backtest(prices, tmp_path, capsys):
     figures = json.loads(record.read_text())
     assert figures["windows"] == 3 and set(figures["figures"]["close"]) == {"model", "last value", "last season", "drift"}
     assert len(table.read_text().splitlines()) == 1 + 12
+    pictures = [tmp_path / "backtest.png", tmp_path / "train.svg"]
+    assert run(["backtest", str(model), str(prices), "--windows", "3", "--plot", str(pictures[0])]) == 0
+    assert run([*arguments, "--plot", str(pictures[1])]) == 0
+    assert pictures[0].read_bytes()[:4] == b"\x89PNG" and b"<svg" in pictures[1].read_bytes()
+    capsys.readouterr()
     assert run(["show", str(model)]) == 0
     assert "estimator   Forecaster(" in capsys.readouterr().out
 
@@ -57,10 +62,12 @@ def test_train_forecast_backtest(prices, tmp_path, capsys):
     ("arguments", "code", "message"),
     [
         (["--time", "date", "--target", "close"], 1, "no column 'date'; they have: day, close"),
-        (["--time", "day", "--target", "day"], 1, "column 'day', row 1"),
+        (["--time", "day", "--target", "day"], 1, "prices.csv: column 'day', row 1"),
         (["--time", "close", "--target", "close"], 1, "is not a time that is known"),
         (["--time", "day"], 2, "--target"),
         (["--time", "day", "--target", "close", "--horizon", "0"], 2, "horizon is 0"),
+        (["--time", "day", "--target", "close", "--plot", "picture.doc"], 2, "a figure's name ends in one of"),
+        (["--time", "day", "--target", "close", "--plot", "no folder/a.png"], 1, "the folder no folder does not exist"),
     ],
 )
 def test_a_mistake_is_one_line_and_an_exit_code(prices, tmp_path, capsys, arguments, code, message):

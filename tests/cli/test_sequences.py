@@ -118,3 +118,44 @@ def test_mistakes_about_a_sequence_name_its_line(reviews, tmp_path, capsys):
     assert run(["predict", model, "good " * 100]) == 0  # longer than any file name
     assert run(["generate", model]) == 1
     assert "holds a SequenceClassifier; a LanguageModel is needed here" in capsys.readouterr().err
+
+
+def test_mistakes_name_the_file(reviews, tmp_path, capsys):
+    model, constant = tmp_path / "m.safetensors", tmp_path / "constant.csv"
+    table = [
+        "--text",
+        "text",
+        "--label",
+        "label",
+        "-o",
+        str(model),
+        "--no-verbose",
+        "--max-steps",
+        "2",
+        "--hidden-size",
+        "4",
+    ]
+    constant.write_text("text,label\na,1\nb,1\n")
+
+    def said(*arguments):
+        code = run([*map(str, arguments)])
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and "Traceback" not in error
+        return code, error
+
+    assert said("train", "classify", constant, *table) == (
+        1,
+        f"gatewise: {constant}: y has only one class, 1: there is nothing to learn\n",
+    )
+    for pattern in ("(", "no group"):
+        code, error = said("train", "classify", tmp_path, *table, "--label-pattern", pattern)
+        assert code == 2 and f"the pattern {pattern!r}" in error
+    missing = tmp_path / "nan.csv"
+    missing.write_text("text,label\na,1\nb,nan\n")
+    assert f"{missing}, line 3, column 'label' contains NaN" in said("train", "regress", missing, *table)[1]
+    assert run(["train", "classify", str(reviews), *table]) == 0
+    capsys.readouterr()
+    assert said("predict", model, "no/such.csv") == (1, "gatewise: no such file: no/such.csv\n")
+    assert run(["train", "regress", str(constant), *table]) == 0
+    assert run(["evaluate", str(model), str(constant), "--json", str(tmp_path / "e.json")]) == 0
+    assert json.loads((tmp_path / "e.json").read_text())["r2"] is None

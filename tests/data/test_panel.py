@@ -40,6 +40,10 @@ def test_stamps_that_cannot_be_read_are_named():
         (["yesterday"], None, "row 1: 'yesterday' is not a time that is known; say with time_format"),
         (["2024-01-31"], "%d", "row 1"),
         ([datetime(2024, 1, 1), None], None, "row 2: the time is missing"),
+        ([None, "2024-01-01"], None, "row 1: the time is missing"),
+        ([" ", "2024-01-01"], None, "row 1: the time is missing"),
+        (["2024-01-01", "2024-01-02", ""], None, "row 3: the time is missing"),
+        ([None, 3.0], None, "row 1: the time is missing"),
         ([1.0, float("nan")], None, "row 2: the time is missing"),
     ]:
         with pytest.raises(GatewiseError, match=message):
@@ -151,3 +155,26 @@ def test_columns_that_cannot_be_used(change, message):
         read_panel(data, Columns("t", ("y",), "id", known=("k",), static=("s",)), Policy())
     with pytest.raises(GatewiseError, match="no column 'z'; they have: t, y"):
         read_panel(data, Columns("z", ("y",)), Policy())
+
+
+class NotAvailable:
+    """As pandas.NA: what it is compared with is neither equal nor not."""
+
+    def __ne__(self, other):
+        return self
+
+    def __bool__(self):
+        raise TypeError("boolean value of NA is ambiguous")
+
+
+def test_values_that_are_not_available_are_missing():
+    columns = Columns("t", ("y",))
+    series = read_panel({"t": [1, 2, 3, 4], "y": [1, NotAvailable(), 3, 4]}, columns, Policy()).series[0]
+    assert np.isnan(series.targets[:, 0]).tolist() == [False, True, False, False]
+
+
+def test_columns_of_other_lengths_are_named():
+    with pytest.raises(GatewiseError, match="column 't' has 4 rows, column 'y' has 3"):
+        read_panel({"t": [1, 2, 3, 4], "y": [1, 2, 3]}, Columns("t", ("y",)), Policy())
+    with pytest.raises(GatewiseError, match="column 'y' has 3 rows, column 'k' has 2"):
+        read_panel({"y": [1, 2, 3], "k": [1, 2]}, Columns(None, ("y",), known=("k",)), Policy())

@@ -326,3 +326,23 @@ def test_numpy_and_pandas_columns_are_saved(tmp_path):
     assert Forecaster(**{**SMALL, "max_steps": 5}).fit(days, time="t", target="y").step_.season == 7
     with pytest.raises(ParameterError, match="column 'y' is named twice"):
         model.fit(data, time="t", target="y", known="y")
+
+
+def test_series_that_are_too_short_for_the_horizon():
+    fit = {"time": "t", "target": "y"}
+    with pytest.raises(GatewiseError, match="the series has 5 rows: a horizon of 4 steps needs 6"):
+        Forecaster(**SMALL).fit({k: v[:5] for k, v in frame().items()}, **fit)
+    model = Forecaster(**{**SMALL, "max_steps": 3}).fit({k: v[:11] for k, v in frame().items()}, **fit)
+    assert "the series is too short to hold out 4 steps as well: nothing of it measures the loss" in model.report_
+    assert model.training_["validation_loss"] is None
+    assert (
+        model.on_held_out() == "the rows that were held out are fewer than the horizon: no forecasts of them can be measured"
+    )
+    two = {"t": [*HOURS, *HOURS[:5]], "y": [*WAVE, *WAVE[:5]], "id": ["a"] * N + ["b"] * 5}
+    model = Forecaster(**{**SMALL, "max_steps": 3}).fit(two, id="id", **fit)
+    assert "1 of 2 series have fewer than 6 rows: no whole horizon is in them" in model.report_
+    assert "1 of 2 series are too short to hold out 4 steps as well: nothing of it measures the loss" in model.report_
+    with pytest.raises(ParameterError, match="step is 0; it must be a whole number of at least 1"):
+        model.backtest(step=0)
+    with pytest.raises(ParameterError, match="levels are 0.5, 0.5: one of them stands there twice"):
+        model.predict(levels=[0.5, 0.5])

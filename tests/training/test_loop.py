@@ -207,3 +207,36 @@ def test_other_threads_train_without_signals():
     thread.start()
     thread.join()
     assert len(done) == 1
+
+
+class RareToken:
+    """Token 1 of three is seen in the first batch only."""
+
+    unit = "tokens"
+    steps_per_epoch = 1000
+
+    def build_network(self):
+        return nn.Embedding(3, 4)
+
+    def batch(self, epoch, index, device):
+        return torch.tensor([0, 1 if index == 0 else 2])
+
+    def loss(self, network, batch, carried):
+        return (network(batch) - 1.0).square().mean(), len(batch), None
+
+    def validation_loss(self, network, device):
+        return None
+
+
+def test_no_moment_of_a_rare_token_becomes_subnormal():
+    trainer = Trainer(RareToken(), options(max_steps=None, epochs=1))
+    trainer.fit()
+    (state,) = trainer.optimizer.state_dict()["state"].values()
+    smallest = torch.finfo(torch.float32).smallest_normal
+    for moment in (state["exp_avg"], state["exp_avg_sq"]):
+        assert not ((moment != 0) & (moment.abs() < smallest)).any()
+    assert not state["exp_avg"][1].any() and state["exp_avg_sq"][1].all()
+    alone = torch.tensor([smallest * 2**-20])  # what would be left of it: it never reaches 0
+    for _ in range(1000):
+        alone *= 0.9
+    assert 0 < alone.item() < smallest

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-import math
 from pathlib import Path
 
 import click
+
+from .outputs import OutputPath, json_option, plot_option, write_json
 
 
 @click.command("backtest")
@@ -17,36 +17,41 @@ import click
 @click.option("--windows", type=click.IntRange(1), default=10, show_default=True, help="How many forecasts a series.")
 @click.option("--step", type=click.IntRange(1), help="Rows between two of them; by default the horizon.")
 @click.option("--refit", is_flag=True, help="Train anew up to each of them.")
-@click.option("--json", "record", type=click.Path(path_type=Path), metavar="JSON", help="Write the figures to a file.")
-@click.option("--csv", "rows", type=click.Path(path_type=Path), metavar="CSV", help="Write every forecast value to a file.")
+@json_option("Write the figures to a file.")
+@click.option("--csv", "rows", type=OutputPath(), metavar="CSV", help="Write every forecast value to a file.")
+@plot_option("Draw the forecasts and what came.")
 def command(
-    model: Path, file: Path | None, windows: int, step: int | None, refit: bool, record: Path | None, rows: Path | None
+    model: Path,
+    file: Path | None,
+    windows: int,
+    step: int | None,
+    refit: bool,
+    record: Path | None,
+    rows: Path | None,
+    plot: Path | None,
 ) -> None:
     """Forecast with the model in the file MODEL from rows of the series in FILE, or of those it was trained on, and measure.
 
     FILE has the whole past and the rows to be forecast. Beside the model stand the last value, the last season and the line
     through both ends, on the same windows.
     """
-    from ..data.tables import read_table
+    from ..data.tables import naming, read_table
     from ..modelfile import load
-    from ..tensorfile import check_writable, write_atomically
+    from ..tensorfile import write_atomically
 
-    for path in (record, rows):
-        if path is not None:
-            check_writable(path)
     data = None if file is None else read_table(file).columns
-    found = load(model, "forecast").backtest(data, windows=windows, step=step, refit=refit)
+    estimator = load(model, "forecast")
+    with naming(file):
+        found = estimator.backtest(data, windows=windows, step=step, refit=refit)
     if record is not None:
-        figures = {  # a figure that is not defined, such as the MASE of a constant series, is null
-            target: {name: {k: v if math.isfinite(v) else None for k, v in f.items()} for name, f in forecasts.items()}
-            for target, forecasts in found.figures.items()
-        }
-        facts = {"windows": found.windows, "seen": found.seen, "season": found.season, "figures": figures}
-        write_atomically(record, json.dumps(facts, indent=2).encode())
+        facts = {"windows": found.windows, "seen": found.seen, "season": found.season, "figures": found.figures}
+        write_json(record, facts)
     if rows is not None:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(found.rows)
         writer.writerows(zip(*found.rows.values(), strict=True))
         write_atomically(rows, text.getvalue().encode())
+    if plot is not None:
+        found.write_plot(plot)
     click.echo(str(found))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ import click
 
 from ..tasks.language import LanguageModel
 from ..tasks.summary import aligned
-from ..tensorfile import check_writable, write_atomically
+from .outputs import json_option, plot_option, write_json
 from .parameters import CellsType, estimator_options
 
 if TYPE_CHECKING:
@@ -28,10 +27,8 @@ SHARES = (0.25, 0.5, 0.75, 1.0)  # of the budget, at which losses are printed
 @click.option(
     "--parameters", type=click.IntRange(1), help="Trained numbers that each may have; by default what the first has."
 )
-@click.option("--plot", type=click.Path(path_type=Path), metavar="PNG", help="Draw loss against seconds and against steps.")
-@click.option(
-    "--json", "record", type=click.Path(path_type=Path), metavar="JSON", help="Write every validation of every cell."
-)
+@plot_option("Draw loss against seconds and against steps.")
+@json_option("Write every validation of every cell.")
 def command(
     files: tuple[Path, ...],
     chosen: list[str],
@@ -45,16 +42,10 @@ def command(
     Each cell gets the hidden size that fills the budget of parameters; --hidden-size is that of the first. Without
     --max-seconds, --max-steps or --epochs each trains for 60 seconds, the compilation of its kernels included.
     """
-    from ..figure import check_figure
     from ..tasks.comparison import compare, draw
 
     if options["max_seconds"] is None and options["max_steps"] is None and options["epochs"] is None:
         options["max_seconds"] = 60.0
-    if plot is not None:
-        check_figure(plot)
-    for path in (plot, record):
-        if path is not None:
-            check_writable(path)
 
     def started(model: LanguageModel) -> None:
         if model.verbose:
@@ -65,7 +56,7 @@ def command(
         for result in compare(files, chosen, LanguageModel(**options), parameters, started):
             results.append(result)
             if record is not None:  # after each, so that what is done is not lost
-                write_atomically(record, json.dumps([_plain(r) for r in results], indent=1).encode())
+                write_json(record, [_plain(r) for r in results])
             if plot is not None:
                 draw(results, plot, _unit(result))
     finally:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
+
+from .outputs import json_option, write_json
 
 MOST_CLASSES = 12  # of a confusion matrix that is printed whole
 MOST_CONFUSIONS = 10
@@ -15,7 +16,7 @@ MOST_CONFUSIONS = 10
 @click.command("evaluate")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
-@click.option("--json", "record", type=click.Path(path_type=Path), metavar="JSON", help="Write every figure to a file.")
+@json_option("Write every figure to a file.")
 def command(model: Path, files: tuple[Path, ...], record: Path | None) -> None:
     """Measure the model in the file MODEL on the labelled sequences in FILE..., which are read as those it was trained on.
 
@@ -25,17 +26,14 @@ def command(model: Path, files: tuple[Path, ...], record: Path | None) -> None:
     from ..data.labelled import read_labelled
     from ..tasks.evaluation import evaluate
     from ..tasks.summary import aligned
-    from ..tensorfile import check_writable, write_atomically
     from .predict import load_sequence_model
 
-    if record is not None:
-        check_writable(record)
     estimator, reading = load_sequence_model(model)
     data = read_labelled(files, reading, numbers=estimator.task == "regress")
     with data.naming():
         found = evaluate(estimator, data.X, data.y)
     if record is not None:
-        write_atomically(record, json.dumps(found, indent=2).encode())
+        write_json(record, found)
     click.echo(aligned(_rows(found), left=1))
     if "confusion" in found:
         click.echo()

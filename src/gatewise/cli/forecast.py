@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .outputs import plot_option
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 )
 @click.option("--horizon", type=int, help="Steps ahead; by default what the model was trained for.")
 @click.option("--levels", default="0.1,0.5,0.9", show_default=True, help="Quantiles to give, joined by commas.")
-@click.option("--plot", type=click.Path(path_type=Path), metavar="PNG", help="Draw the forecast.")
+@plot_option("Draw the forecast.")
 def command(
     model: Path, data: Path | None, future: Path | None, horizon: int | None, levels: str, plot: Path | None
 ) -> None:
@@ -32,22 +34,19 @@ def command(
     Written is CSV: a row a step with its mean and quantiles.
     """
     from ..data.panel import columns_of
-    from ..data.tables import read_table
+    from ..data.tables import naming, read_table
     from ..errors import ParameterError
-    from ..figure import check_figure, write_figure
+    from ..figure import write_figure
     from ..modelfile import load
-    from ..tensorfile import check_writable
 
-    if plot is not None:
-        check_figure(plot)
-        check_writable(plot)
     try:
         wanted = [float(level) for level in levels.split(",")]
     except ValueError:
         raise ParameterError(f"--levels is {levels!r}; it must be numbers joined by commas, such as 0.1,0.5,0.9") from None
     estimator = load(model, "forecast")
     given = {"data": data and read_table(data).columns, "future": future and read_table(future).columns}
-    found, _ = columns_of(estimator.predict(horizon, levels=wanted, **given))
+    with naming(data or future):
+        found, _ = columns_of(estimator.predict(horizon, levels=wanted, **given))
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(found)
     for row in zip(*found.values(), strict=True):

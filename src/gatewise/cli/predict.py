@@ -52,14 +52,15 @@ def load_sequence_model(path: Path) -> tuple[Any, Reading]:
 
 
 def _read_inputs(inputs: Sequence[str], reading: Reading, estimator: Any) -> Labelled:
-    from ..data.labelled import Labelled, read_labelled
+    from ..data.labelled import ENDINGS, Labelled, read_labelled
+    from ..data.tables import kind_of
     from ..errors import FileError
 
     data = Labelled([], None, [])
     for text in inputs:
         if os.path.exists(text):
             data = data + read_labelled([Path(text)], reading, labels=False)
-        elif estimator.vocabulary_ is None:
+        elif estimator.vocabulary_ is None or kind_of(Path(text)) in ENDINGS:
             raise FileError(f"no such file: {text}")
         else:
             X = text.split() if estimator.vocabulary_.level == "token" else text

@@ -6,16 +6,12 @@ from pathlib import Path
 
 import click
 
+from .outputs import model_option
+
 
 @click.command("resume")
 @click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="MODEL",
-    help="Where to write the model; by default where the interrupted run would have.",
-)
+@model_option("Where to write the model; by default where the interrupted run would have.", required=False)
 @click.option("--verbose/--no-verbose", default=True, show_default=True, help="Whether to show progress.")
 def command(checkpoint: Path, output: Path | None, verbose: bool) -> None:
     """Go on with the training that left CHECKPOINT, with its files and its hyper-parameters.

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ..tasks.forecaster import Forecaster
+from .outputs import plot_option
 from .parameters import estimator_options
 from .training import begin, finish, training_options
 
@@ -26,6 +27,7 @@ def names(text: str | None) -> list[str]:
 @click.option("--known", metavar="COL,...", help="Columns of numbers that are known ahead.")
 @click.option("--past", metavar="COL,...", help="Columns of numbers that are known only when their time has come.")
 @click.option("--static", metavar="COL,...", help="Columns that belong to a series as a whole.")
+@plot_option("Draw forecasts of the last rows, those that were held out, and what came.")
 @training_options
 def command(
     file: Path,
@@ -37,6 +39,7 @@ def command(
     static: str | None,
     output: Path,
     resume: bool,
+    plot: Path | None,
     **parameters: Any,
 ) -> None:
     """Learn to forecast the series in FILE, a CSV, TSV, JSON lines or Parquet file, each also with .gz.
@@ -59,3 +62,5 @@ def command(
         resume=resume,
     )
     finish(model, output, checkpoint)
+    if plot is not None:
+        (model.held_out_backtest() or model.backtest(windows=1)).write_plot(plot)

@@ -11,8 +11,8 @@ import click
 
 from ..errors import FileError, ParameterError
 from ..tasks.model import Model
-from ..tensorfile import check_writable
 from ..training import CHECKPOINT_SUFFIX
+from .outputs import model_option
 
 
 def checkpoint_beside(output: Path) -> Path:
@@ -52,8 +52,7 @@ def finish(model: Model, output: Path, checkpoint: Path) -> None:
 
 
 def begin(output: Path, resume: bool) -> Path:
-    """Check that the model can be written, and that no checkpoint of another run lies in its place; returns that place."""
-    check_writable(output)
+    """Check that no checkpoint of another run lies in its place; returns that place."""
     checkpoint = checkpoint_beside(output)
     if checkpoint.exists() and not resume:
         raise FileError(f"{checkpoint} is left of an interrupted run: add --resume to go on with it, or delete it")
@@ -62,15 +61,7 @@ def begin(output: Path, resume: bool) -> Path:
 
 def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """A decorator: the options that every command which trains has."""
-    output = click.option(
-        "-o",
-        "--output",
-        required=True,
-        type=click.Path(path_type=Path),
-        metavar="MODEL",
-        help="Where to write the model, a .safetensors file.",
-    )
     resume = click.option(
         "--resume", is_flag=True, help="Go on from the checkpoint that an interrupted run left, if there is one."
     )
-    return output(resume(command))
+    return model_option()(resume(command))

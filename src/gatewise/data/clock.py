@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import GatewiseError
+from .tables import is_missing
 
 FORMATS = ("%Y-%m-%d %H:%M", "%Y-%m", "%m/%d/%Y", "%d.%m.%Y", "%Y/%m/%d")  # beside those of ISO 8601
 DAY = 86_400
@@ -82,9 +83,12 @@ def read_stamps(values: Sequence[Any], name: str, pattern: str | None = None) ->
     if isinstance(values, np.ndarray) and values.dtype.kind == "M":
         stamps = values
     else:
+        for row, value in enumerate(values, 1):
+            if is_missing(value):
+                raise GatewiseError(f"column {name!r}, row {row}: the time is missing")
         first = values[0]
         if isinstance(first, datetime | date):
-            stamps = np.array(_without_zone([_plain(v, name, row) for row, v in enumerate(values, 1)]), "datetime64[us]")
+            stamps = np.array(_without_zone(list(values)), "datetime64[us]")
         elif isinstance(first, str):
             stamps = _parse(values, name, pattern)
         else:
@@ -99,12 +103,6 @@ def read_stamps(values: Sequence[Any], name: str, pattern: str | None = None) ->
     if missing.any():
         raise GatewiseError(f"column {name!r}, row {int(missing.argmax()) + 1}: the time is missing")
     return stamps
-
-
-def _plain(value: Any, name: str, row: int) -> Any:
-    if value is None:
-        raise GatewiseError(f"column {name!r}, row {row}: the time is missing")
-    return value
 
 
 def _without_zone(stamps: list[Any]) -> list[Any]:

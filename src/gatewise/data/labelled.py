@@ -16,6 +16,9 @@ from .series_file import read_series_file
 from .tables import KINDS, as_number, kind_of, read_table
 from .text import read_lines
 
+SOUNDS = (".wav", ".flac")
+ENDINGS = (*KINDS, ".ts", ".conllu", ".txt", *SOUNDS)  # of the names of files that are read
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -36,6 +39,14 @@ class Reading:
     pattern: str | None = None
     sound: LogMel = field(default_factory=LogMel)
 
+    def __post_init__(self) -> None:
+        try:
+            groups = 1 if self.pattern is None else re.compile(self.pattern).groups
+        except re.error as error:
+            raise ParameterError(f"the pattern {self.pattern!r} is not a regular expression: {error}") from None
+        if not groups:
+            raise ParameterError(f"the pattern {self.pattern!r} has no group in parentheses, which is to be the label")
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -53,22 +64,24 @@ class Labelled:
         y: what belongs to each; None where it was not asked for or not there.
         where: how an error names each.
         label_where: how an error names what belongs to it, if otherwise.
+        files: how an error names all of it.
     """
 
     X: list[Any]
     y: list[Any] | None
     where: list[str]
     label_where: list[str] | None = None
+    files: str = ""
 
     @contextmanager
     def naming(self) -> Iterator[None]:
-        """Errors about X[k] or y[k] name the place that it came from."""
+        """Errors about X[k] or y[k] name the place that it came from, others the files."""
         try:
             yield
         except GatewiseError as error:
             places = {"X": self.where, "y": self.label_where or self.where}
-            where = re.sub(r"\b([Xy])\[(\d+)\]", lambda found: places[found[1]][int(found[2])], str(error))
-            raise type(error)(where) from error
+            where, count = re.subn(r"\b([Xy])\[(\d+)\]", lambda found: places[found[1]][int(found[2])], str(error))
+            raise type(error)(where if count or not self.files else f"{self.files}: {where}") from error
 
     def __add__(self, other: Labelled) -> Labelled:
         y = None if self.y is None or other.y is None else self.y + other.y
@@ -102,14 +115,14 @@ def read_labelled(paths: Sequence[Path], reading: Reading, labels: bool = True, 
         whole = whole + part
     if labels and whole.y is None:
         raise FileError(f"{paths[0]} has no labels")
-    return whole
+    return replace(whole, files=str(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else ""))
 
 
 def _read(path: Path, reading: Reading, labels: bool) -> Labelled:
     kind = kind_of(path)
     if not path.exists():
         raise FileError(f"no such file: {path}")
-    if path.is_dir() or kind in (".wav", ".flac"):
+    if path.is_dir() or kind in SOUNDS:
         return _read_sounds(path, reading, labels)
     if kind in KINDS:
         return _read_rows(path, reading, labels)
@@ -154,7 +167,7 @@ def _read_rows(path: Path, reading: Reading, labels: bool) -> Labelled:
 
 
 def _read_sounds(path: Path, reading: Reading, labels: bool) -> Labelled:
-    files = sorted(f for f in path.rglob("*") if f.suffix.lower() in (".wav", ".flac")) if path.is_dir() else [path]
+    files = sorted(f for f in path.rglob("*") if f.suffix.lower() in SOUNDS) if path.is_dir() else [path]
     if not files:
         raise FileError(f"{path} is a folder without .wav or .flac files")
     X, y, rates = [], [], {}

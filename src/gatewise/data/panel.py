@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import GatewiseError, ParameterError, require
 from .clock import Step, find_step, read_stamps
-from .tables import as_number
+from .tables import as_number, is_missing
 
 
 @dataclass(frozen=True)
@@ -142,6 +142,7 @@ def read_panel(data: Mapping[str, Sequence[Any]], columns: Columns, policy: Poli
     count = len(data[columns.targets[0]])
     if not count:
         raise GatewiseError("the data have no rows")
+    check_lengths(data, [n for n in (columns.time, columns.id) if n is not None] + wanted)
     stamps = np.arange(count, dtype=np.float64)
     if columns.time is not None:
         stamps = read_stamps(data[columns.time], columns.time, policy.time_format)
@@ -182,6 +183,16 @@ def read_panel(data: Mapping[str, Sequence[Any]], columns: Columns, policy: Poli
     return Panel(series, step, report)
 
 
+def check_lengths(data: Mapping[str, Sequence[Any]], names: Sequence[str]) -> None:
+    """Raise unless columns are of equal length."""
+    for name in names[1:]:
+        if len(data[name]) != len(data[names[0]]):
+            raise GatewiseError(
+                f"column {names[0]!r} has {len(data[names[0]])} rows, column {name!r} has {len(data[name])}: "
+                "they must have the same"
+            )
+
+
 def read_numbers(data: Mapping[str, Sequence[Any]], names: Sequence[str], count: int) -> np.ndarray:
     out = np.empty((count, len(names)))
     for at, name in enumerate(names):
@@ -215,6 +226,7 @@ def read_known_ahead(
     for name in (*columns.known, *(n for n in (columns.id, columns.time) if n is not None)):
         if name not in data:
             raise GatewiseError(f"future has no column {name!r}; it has: {', '.join(map(str, data))}")
+    check_lengths(data, [*columns.known, *(n for n in (columns.id, columns.time) if n is not None)])
     values = read_numbers(data, columns.known, len(data[columns.known[0]]))
     keys = ["None"] * len(values) if columns.id is None else [str(v) for v in data[columns.id]]
     stamps = None if columns.time is None else read_stamps(data[columns.time], columns.time, time_format)
@@ -252,7 +264,7 @@ def carried_forward(y: np.ndarray) -> np.ndarray:
 
 
 def _number(value: Any, name: str, row: int) -> float:
-    if value is None or (isinstance(value, str) and value.strip().lower() in ("", "na", "nan", "null", "?")):
+    if is_missing(value):
         return np.nan
     try:
         return as_number(value)

@@ -6,18 +6,33 @@ import csv
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import FileError, require
+from ..errors import FileError, GatewiseError, require
 from .text import read_bytes, read_lines
 
 KINDS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 
 
 THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value says that there is none: None, NaN and the like, an empty text or one of the usual words.
+
+    >>> [is_missing(value) for value in (None, float("nan"), " ", "NA", 0, "0")]
+    [True, True, True, True, False, False]
+    """
+    if isinstance(value, str):
+        return value.strip().lower() in ("", "na", "nan", "null", "?")
+    try:
+        return value is None or bool(value != value)
+    except (TypeError, ValueError):  # pandas.NA is neither equal to itself nor not
+        return True
 
 
 def as_number(value: Any) -> float:
@@ -57,6 +72,17 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.lines)
+
+
+@contextmanager
+def naming(path: Path | None) -> Iterator[None]:
+    """Errors about what is in a file name it; None names nothing."""
+    try:
+        yield
+    except GatewiseError as error:
+        if path is None or str(path) in str(error):
+            raise
+        raise type(error)(f"{path}: {error}") from error
 
 
 def kind_of(path: Path) -> str:

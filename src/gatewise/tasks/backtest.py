@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..data.panel import Series, carried_forward
 from ..errors import GatewiseError, ParameterError
+from ..figure import write_figure
 from ..runtime.distributions import LEVELS, at_level
 from .forecaster import Ahead
 from .summary import aligned
@@ -51,14 +53,28 @@ class Backtest:
         found = self.figures[target]
         mae = {name: f["mae"] for name, f in found.items() if name != "model"}
         best = min(mae, key=mae.__getitem__)
-        share = 1 - found["model"]["mae"] / mae[best] if mae[best] else 0.0
         what = {"last value": "the last value", "last season": "the last season", "drift": "a line through both ends"}[best]
+        if not mae[best]:
+            return f"{target}: the model does not beat {what}, which has no error"
+        share = 1 - found["model"]["mae"] / mae[best]
         if share > 0:
             return f"{target}: the mean absolute error is {share:.1%} below that of {what}"
         return f"{target}: the model does not beat {what}: its mean absolute error is {-share:.1%} above"
 
+    def write_plot(self, path: Path) -> None:
+        """Draw the forecasts and what came, and write the picture.
+
+        Raises:
+            ParameterError: the ending of the name is of no kind of picture.
+            FileError: the file cannot be written.
+        """
+        from .forecast_plot import draw_backtest
+
+        panels = len(set(zip(self.rows["series"], self.rows["target"], strict=True)))
+        write_figure(path, lambda figure: draw_backtest(self, figure), (9, 3 * panels))
+
     def __str__(self) -> str:
-        lines = [f"{self.windows} windows; a season is {self.season} steps"]
+        lines = [f"{self.windows} window{'' if self.windows == 1 else 's'}; a season is {self.season} steps"]
         if self.seen:
             lines.append(f"{self.seen} of the windows begin in what the network was trained on: their figures are too good")
         for target, found in self.figures.items():

@@ -12,6 +12,9 @@ from ..errors import ParameterError, require
 from ..runtime.distributions import at_level
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from .backtest import Backtest
     from .forecaster import Forecaster
 
 BANDS = ((0.1, 0.9, 0.2), (0.25, 0.75, 0.35))  # from, to, how dark
@@ -52,3 +55,23 @@ def draw_forecast(
             axis.grid(alpha=0.3)
     axes[0].legend(loc="upper left", fontsize="small")
     return axes
+
+
+def draw_backtest(found: Backtest, figure: Figure) -> None:
+    """Draw the median and the 80% band of every forecast, and what came; one set of axes a series and target."""
+    rows = {name: np.array(values, dtype=object) for name, values in found.rows.items()}
+    panels = list(dict.fromkeys(zip(found.rows["series"], found.rows["target"], strict=True)))
+    axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+    for axis, (series, target) in zip(axes, panels, strict=True):
+        here = (rows["series"] == series) & (rows["target"] == target)
+        for origin in dict.fromkeys(rows["origin"][here]):
+            at = here & (rows["origin"] == origin)
+            low, middle, high = (rows[name][at].astype(float) for name in ("q0.1", "q0.5", "q0.9"))
+            axis.fill_between(rows["stamp"][at], low, high, color="C0", alpha=0.2, linewidth=0, label="80%")
+            axis.plot(rows["stamp"][at], middle, ".-", color="C0", markersize=3, label="median")
+        came = dict(zip(rows["stamp"][here], rows["value"][here].astype(float), strict=True))
+        axis.plot(sorted(came), [came[stamp] for stamp in sorted(came)], color="black", linewidth=1, label="what came")
+        axis.set_title(target if series is None else f"{series}: {target}", fontsize="medium")
+        axis.grid(alpha=0.3)
+    labels = dict(zip(*reversed(axes[0].get_legend_handles_labels()), strict=True))
+    axes[0].legend(labels.values(), labels.keys(), loc="upper left", fontsize="small")

@@ -14,7 +14,7 @@ import numpy as np
 from ..data.clock import Step
 from ..data.encode import fingerprint
 from ..data.panel import Columns, Panel, Policy, Series, columns_of, make_frame, read_known_ahead, read_panel
-from ..data.tables import read_table
+from ..data.tables import naming, read_table
 from ..errors import GatewiseError, ParameterError
 from ..inspect.trace import Interpretation, Trace
 from ..runtime.architecture import Architecture, Encoder, Head
@@ -26,6 +26,7 @@ from .options import RecurrentOptions, TrainingOptions
 from .series_encoding import KnownAhead, Scale, SeriesEncoding
 
 if TYPE_CHECKING:
+    from .backtest import Backtest
     from .examination import Material
     from .forecast_training import Windows
 
@@ -185,14 +186,15 @@ class Forecaster(Model):
                 raise ParameterError(
                     f"{columns.past[0]!r} is not known in the future, which is drawn step by step: use mode='direct'"
                 )
-            source = None
+            path = source = None
             if isinstance(data, str | os.PathLike):
                 path = Path(data)
                 data, source = read_table(path).columns, {"path": str(path.resolve()), "columns": asdict(columns)}
             values, self._library = columns_of(data)
             say = started or (lambda line: print(line, file=sys.stderr) if self.verbose else None)
             run = Run.of(checkpoint, resume, checkpoint_seconds, source)
-            return self._fit(self._read(values, columns), columns, say, run)
+            with naming(path):
+                return self._fit(self._read(values, columns), columns, say, run)
 
     def fit_source(self, source: Mapping[str, Any], *, checkpoint: Path, resume: bool = False) -> Self:
         named = {**source["columns"], "target": source["columns"]["targets"]}
@@ -215,6 +217,7 @@ class Forecaster(Model):
         self.columns_, self.step_, self.report_ = columns, panel.step, panel.report
         self.history_series_ = panel.series
         trained_rows = [self._training_rows(len(s)) for s in panel.series]
+        self._check_rows(panel, trained_rows)
         self.encoding_ = SeriesEncoding.learn(panel, trained_rows, **self._encoding_options)
         for line in panel.report:
             say(line)
@@ -273,6 +276,24 @@ class Forecaster(Model):
         """The first rows of a series, which are trained on; the others measure the loss."""
         held_out = max(self._said, round(rows * self.validation_fraction)) if self.validation_fraction else 0
         return rows - held_out if rows - held_out >= max(2 * self._said, 4) else rows
+
+    def _check_rows(self, panel: Panel, trained_rows: Sequence[int]) -> None:
+        """Raise where no series is long enough to teach the whole horizon; report what is too short."""
+        least, longest = self._said + 2, max(map(len, panel.series))
+        if longest < least:
+            raise GatewiseError(
+                f"{'the series has' if len(panel.series) == 1 else 'the longest series has'} {longest} rows: "
+                f"a horizon of {self._said} steps needs {least}"
+            )
+        short = sum(len(s) < least for s in panel.series)
+        if short:
+            panel.report.append(
+                f"{short} of {len(panel.series)} series have fewer than {least} rows: no whole horizon is in them"
+            )
+        whole = sum(len(s) == rows for s, rows in zip(panel.series, trained_rows, strict=True))
+        if whole and self.validation_fraction:
+            which = "the series is" if len(panel.series) == 1 else f"{whole} of {len(panel.series)} series are"
+            panel.report.append(f"{which} too short to hold out {self._said} steps as well: nothing of it measures the loss")
 
     @property
     def _encoding_options(self) -> dict[str, Any]:
@@ -398,6 +419,9 @@ class Forecaster(Model):
         """
         self.check_is_fitted()
         horizon = self._check_horizon(horizon)
+        names = [f"q{level:g}" for level in levels]
+        if len(set(names)) < len(names):
+            raise ParameterError(f"levels are {', '.join(f'{level:g}' for level in levels)}: one of them stands there twice")
         series, library = self._series(data)
         known = self._known_ahead(future, series, horizon)
         rows: dict[str, list[Any]] = {}
@@ -410,8 +434,8 @@ class Forecaster(Model):
             for at, name in enumerate(targets):
                 prefix = f"{name} " if len(targets) > 1 else ""
                 rows.setdefault(f"{prefix}mean", []).extend(found.mean[0, :, at].tolist())
-                for level in levels:
-                    rows.setdefault(f"{prefix}q{level:g}", []).extend(at_level(found.quantiles[0, :, at], level).tolist())
+                for label, level in zip(names, levels, strict=True):
+                    rows.setdefault(f"{prefix}{label}", []).extend(at_level(found.quantiles[0, :, at], level).tolist())
         return make_frame(rows, library)
 
     def explain(self, input: Any = None, *, id: Any = None) -> Trace:
@@ -542,7 +566,7 @@ class Forecaster(Model):
         """Steps of a season."""
         return self.season or self.step_.season
 
-    def backtest(self, data: Any = None, *, windows: int = 10, step: int | None = None, refit: bool = False) -> Any:
+    def backtest(self, data: Any = None, *, windows: int = 10, step: int | None = None, refit: bool = False) -> Backtest:
         """Forecast from rows of the past, and measure beside the last value, the last season and the line through both ends.
 
         Args:
@@ -552,21 +576,26 @@ class Forecaster(Model):
             refit: train anew up to each origin; else the fitted network reads on, its state carried along.
 
         Returns:
-            A `gatewise.tasks.backtest.Backtest`: its text is a table.
+            The figures; their text is a table.
         """
         from .backtest import run_backtest
 
         self.check_is_fitted()
-        return run_backtest(self, self._series(data)[0], windows, step or self.horizon, refit)
+        return run_backtest(self, self._series(data)[0], windows, self.horizon if step is None else step, refit)
 
-    def on_held_out(self) -> str | None:
-        held_out = min(len(s) - self.trained_rows_[s.key] for s in self.history_series_)
-        if held_out < self.horizon:
-            return None
-        return (
-            f"{self.backtest(windows=held_out // self.horizon)}\n"
+    def held_out_backtest(self) -> Backtest | None:
+        """The forecasts of the rows that `fit` held out; None where these are fewer than the horizon."""
+        windows = min(len(s) - self.trained_rows_[s.key] for s in self.history_series_) // self.horizon
+        return self.backtest(windows=windows) if windows else None
+
+    def on_held_out(self) -> str:
+        found = self.held_out_backtest()
+        if found is None:
+            return "the rows that were held out are fewer than the horizon: no forecasts of them can be measured"
+        caution = (
             "these rows chose the weights that were kept: rows that come later are a stricter judge (gatewise backtest)"
         )
+        return f"{found}\n{caution}"
 
     def plot(
         self, horizon: int | None = None, *, data: Any = None, future: Any = None, ax: Any = None, past: int = 100

@@ -95,7 +95,7 @@ class Model(TrainingOptions, RecurrentOptions, ABC):
         """As `fit`, on the files that a `Run`'s source names."""
 
     def on_held_out(self) -> str | None:
-        """How good the fitted model is on what it held out, as a text; None where the loss says it all."""
+        """How good the fitted model is on what it held out, in words; None where the loss says it all."""
         return None
 
     @contextmanager

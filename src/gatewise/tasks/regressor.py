@@ -75,7 +75,7 @@ class SequenceRegressor(WithReadout):
             raise GatewiseError(f"y must be [N] or [N, K], got an array of shape {numbers.shape}")
         check_count(numbers, sequences)
         if not np.isfinite(numbers).all():
-            raise GatewiseError(f"y contains NaN or infinity, first at {int(np.argwhere(~np.isfinite(numbers))[0][0])}")
+            raise GatewiseError(f"y[{int(np.argwhere(~np.isfinite(numbers))[0][0])}] contains NaN or infinity")
         self._single = numbers.ndim == 1
         return numbers.reshape(len(numbers), -1)
 

@@ -25,6 +25,12 @@ from .schedule import Budget, learning_rate_share
 Carried = Sequence[Tensor] | None
 
 
+# Adam's moments below it change no weight by a bit: they are divided by 1e-8 at least. One that is above it, and shrinks by
+# 0.9 a step, is not subnormal before the next time.
+TINY = 1e-30
+CLEARED_EVERY = 100  # steps
+
+
 class TrainingDiverged(GatewiseError):
     """The loss or a gradient became infinite or not a number."""
 
@@ -192,6 +198,8 @@ class Trainer:
         self.optimizer.step()
         self.carried = carried
         position.step += 1
+        if position.step % CLEARED_EVERY == 0:
+            clear_tiny_moments(self.optimizer.state_dict())
         position.batch += 1
         position.loss_sum += value * count
         position.loss_count += count
@@ -336,6 +344,19 @@ class Trainer:
             seconds_left=self.budget.seconds_left(position.step, position.seconds),
             unit=self.task.unit,
         )
+
+
+def clear_tiny_moments(optimizer: Mapping[str, Any]) -> None:
+    """Set those of an Adam's moments to 0, in its ``state_dict``, that are too small to matter.
+
+    Where a parameter has no gradient for long, as the embedding of a rare word, its moments shrink to subnormal numbers and
+    stay there: 0.9 times the smallest of them rounds to itself. Some processors compute with those many times slower. This
+    depends on nothing but the step, and works in every thread and on every processor; their modes that flush such numbers
+    to 0 are of one thread each.
+    """
+    for state in optimizer["state"].values():
+        for name in ("exp_avg", "exp_avg_sq"):
+            state[name].masked_fill_(state[name].abs() < TINY, 0.0)
 
 
 class _Rate:
