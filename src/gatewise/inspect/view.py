@@ -104,6 +104,11 @@ def visible(token: str) -> str:
     return "".join(SIGNS.get(c) or (c if c.isprintable() else _picture(c)) for c in token) or "∅"
 
 
+def sayable(name: str) -> str:
+    """The name of an output as it is, but with signs where there would be nothing to see."""
+    return name if name.strip() else visible(name)
+
+
 def _picture(control: str) -> str:
     return chr(0x2400 + ord(control)) if ord(control) < 32 else "\N{REPLACEMENT CHARACTER}"
 
