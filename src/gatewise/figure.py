@@ -27,6 +27,13 @@ def check_figure(path: Path) -> None:
 def write_figure(path: Path, draw: Callable[[Figure], None], size: tuple[float, float] = (10, 4)) -> None:
     """Write what `draw` draws on an empty figure of so many inches; the file's ending says the format."""
     check_figure(path)
+    write_atomically(path, render_figure(draw, size, path.suffix[1:].lower()))
+
+
+def render_figure(draw: Callable[[Figure], None], size: tuple[float, float], kind: str) -> bytes:
+    """The file of kind "png", "svg", ... of a figure; the same drawing gives the same bytes of SVG."""
+    require("matplotlib", "plot", "drawing a figure")
+    from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -34,5 +41,6 @@ def write_figure(path: Path, draw: Callable[[Figure], None], size: tuple[float, 
     FigureCanvasAgg(figure)
     draw(figure)
     picture = io.BytesIO()
-    figure.savefig(picture, format=path.suffix[1:].lower())
-    write_atomically(path, picture.getvalue())
+    with rc_context({"svg.hashsalt": "gatewise"}):
+        figure.savefig(picture, format=kind, metadata={"Date": None} if kind == "svg" else None)
+    return picture.getvalue()

@@ -38,6 +38,7 @@ def test_help_of_every_command(capsys):
             "forecast",
             "backtest",
             "show",
+            "explain",
             "diagnose",
             "watch",
             "resume",

@@ -202,3 +202,23 @@ def test_an_empty_text_is_refused(language_model, classifier):
     for model in (language_model, classifier):
         with pytest.raises(GatewiseError, match="empty"):
             model.explain("")
+
+
+def test_gradients_of_an_output_are_those_of_the_head(language_model):
+    trace = language_model.explain("not to be")
+    number, step = trace.names.index("t"), 4
+    found = trace.gradients(of="t", step=step)["layer0"]["h"]
+    weight, p = language_model.weights_["head.weight"], trace.outputs[step]
+    others = np.delete(p, number) / (1 - p[number])  # the log odds: its score less the others' logsumexp
+    np.testing.assert_allclose(found[step], weight[number] - others @ np.delete(weight, number, 0), atol=1e-4)
+    assert found.shape == (9, 8) and not found[step + 1 :].any() and found[0].any()
+    np.testing.assert_allclose(trace.gradients(of="t", step=step - 9)["layer0"]["h"], found)
+
+
+def test_contributions_that_do_not_add_up_are_doubted():
+    from gatewise.inspect.attribution import Attribution
+
+    sure = Attribution("integrated", "f", np.array([1.0, 2.0]), 3.1, 0.0)
+    far = Attribution("integrated", "f", np.array([1.0, 2.0]), 4.0, 0.0)
+    assert not sure.doubt and "they do not add up to the change" in far.doubt
+    assert not Attribution("occlusion", "f", far.steps, 4.0, 0.0).doubt  # whose sum need not

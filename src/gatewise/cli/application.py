@@ -23,6 +23,7 @@ COMMANDS = {
     "forecast": "gatewise.cli.forecast",
     "backtest": "gatewise.cli.backtest",
     "show": "gatewise.cli.show",
+    "explain": "gatewise.cli.explain",
     "diagnose": "gatewise.cli.diagnose",
     "watch": "gatewise.cli.watch",
     "resume": "gatewise.cli.resume",

@@ -40,7 +40,6 @@ def load_sequence_model(path: Path) -> tuple[Any, Reading]:
     Raises:
         FileError: the file holds a model of another kind.
     """
-    from ..data.labelled import Reading
     from ..errors import FileError
     from ..modelfile import load
     from ..tasks.sequences import SequenceModel
@@ -48,7 +47,19 @@ def load_sequence_model(path: Path) -> tuple[Any, Reading]:
     estimator = load(path)
     if not isinstance(estimator, SequenceModel):
         raise FileError(f"{path} holds a {type(estimator).__name__}, which gives no labels or numbers for sequences")
-    return estimator, Reading() if estimator.reading_ is None else Reading.from_json(estimator.reading_)
+    return estimator, reading_of(estimator)
+
+
+def reading_of(estimator: Any) -> Reading:
+    """How the files that a model was trained on were read."""
+    from ..data.labelled import Reading
+
+    return Reading() if estimator.reading_ is None else Reading.from_json(estimator.reading_)
+
+
+def sequence_of(text: str, estimator: Any) -> str | list[str]:
+    """A text as a model of texts takes it: words that stand apart for one of tokens."""
+    return text.split() if estimator.vocabulary_.level == "token" else text
 
 
 def _read_inputs(inputs: Sequence[str], reading: Reading, estimator: Any) -> Labelled:
@@ -63,8 +74,7 @@ def _read_inputs(inputs: Sequence[str], reading: Reading, estimator: Any) -> Lab
         elif estimator.vocabulary_ is None or kind_of(Path(text)) in ENDINGS:
             raise FileError(f"no such file: {text}")
         else:
-            X = text.split() if estimator.vocabulary_.level == "token" else text
-            data = data + Labelled([X], None, [text])
+            data = data + Labelled([sequence_of(text, estimator)], None, [text])
     return data
 
 

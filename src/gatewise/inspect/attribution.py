@@ -20,6 +20,7 @@ Scalar = Callable[[Tensor], Tensor]
 MOST_ROWS = 64  # that go through the network together
 FEWEST_POINTS, MOST_POINTS = 16, 512  # of the integral
 CLOSE = 1e-3  # of the change: so near the contributions' sum is to come
+FAR = 0.05  # of the change: contributions whose sum is further off say little
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,16 @@ class Attribution:
     def gap(self) -> float:
         """What the contributions' sum lacks of the change: 0 where nothing is left unexplained."""
         return self.change - float(self.steps.sum())
+
+    @property
+    def doubt(self) -> str:
+        """Why not to believe the contributions, in words; empty where nothing speaks against them."""
+        if self.method != "integrated" or abs(self.gap) <= FAR * max(abs(self.change), CLOSE):
+            return ""
+        return (
+            "they do not add up to the change. Between no input and this one gradients are too wild to be integrated, as "
+            "where they explode; occlusion, or a shorter input, says more"
+        )
 
     def __str__(self) -> str:
         return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from .attribution import Attribution
 
 READOUT = "readout"
+Values = Mapping[str, Mapping[str, np.ndarray]]  # by layer and name, [T, units]
 
 
 @dataclass(frozen=True)
@@ -71,13 +73,14 @@ class Trace:
 
     tokens: tuple[str, ...]
     unit: str
-    values: Mapping[str, Mapping[str, np.ndarray]]
+    values: Values
     outputs: np.ndarray
     names: tuple[str, ...]
     kind: Literal["probability", "number"]
     cell: Cell
     surprise: np.ndarray | None = None
     _attribute: Callable[[str, int | None, int], Attribution] | None = field(default=None, repr=False)
+    _differentiate: Callable[[int | None, int], Values] | None = field(default=None, repr=False)
 
     @property
     def layers(self) -> list[str]:
@@ -126,6 +129,25 @@ class Trace:
         """
         if self._attribute is None:
             raise ParameterError("this trace was not made by a model's explain(): there is nothing to attribute")
+        return self._attribute(method, *self.output(of, step))
+
+    def gradients(self, of: str | None = None, step: int | None = None) -> Values:
+        """The gradient of an output with respect to every value of every layer, by layer and name, [T, units].
+
+        Args:
+            of, step: the output, as in `attribute`. Of probabilities it is the log odds that are differentiated.
+
+        Raises:
+            ParameterError: there is no such output or step.
+            MissingExtra: torch is not installed.
+        """
+        if self._differentiate is None:
+            raise ParameterError("this trace was not made by a model's explain(): there is nothing to differentiate")
+        return self._differentiate(*self.output(of, step))
+
+    def output(self, of: str | None = None, step: int | None = None) -> tuple[int | None, int]:
+        """The step, counted from the first one, None where something is said of the whole only, and the number of an output;
+        of and step as in `attribute`."""
         last = len(self.outputs) - 1
         if step is not None and not -len(self.outputs) <= step <= last:
             raise ParameterError(f"step is {step}; the outputs have steps 0 to {last}")
@@ -137,7 +159,29 @@ class Trace:
         else:
             shown = ", ".join(map(repr, self.names[:12])) + (", ..." if len(self.names) > 12 else "")
             raise ParameterError(f"there is no output {of!r}; there are: {shown}")
-        return self._attribute(method, None if len(self.outputs) == 1 else step if step is not None else last, number)
+        return None if last == 0 else last if step is None else step % len(self.outputs), number
+
+    def to_html(
+        self,
+        path: str | os.PathLike[str],
+        method: str | None = "integrated",
+        of: str | None = None,
+        step: int | None = None,
+    ) -> None:
+        """Write one page that needs nothing else: the text coloured by any unit, all figures, what the model said and why.
+
+        Args:
+            path: the file, replaced whole.
+            method, of, step: as in `attribute`. A method of None leaves contributions and gradients out, and needs no torch.
+
+        Raises:
+            ParameterError: there is no such method, output or step.
+            FileError: the file cannot be written.
+            MissingExtra: matplotlib, or torch, is not installed.
+        """
+        from .page import write_page
+
+        write_page(self, path, method, of, step)
 
 
 def gates_of(cell: Cell) -> list[str]:
@@ -149,6 +193,7 @@ def look(
     network: RuntimeNetwork,
     interpretation: Interpretation,
     attribute: Callable[[str, int | None, int], Attribution] | None = None,
+    differentiate: Callable[[int | None, int], Values] | None = None,
 ) -> Trace:
     """Run a trained network over one input and keep everything."""
     seen: Seen = {}
@@ -168,4 +213,5 @@ def look(
         network.architecture.stack.running_cell,
         surprise,
         attribute,
+        differentiate,
     )

@@ -1,15 +1,19 @@
-"""An estimator's network as a function of what it read at each step, for `Trace.attribute`. Imports torch."""
+"""An estimator's network as a function of what it read at each step, for `Trace.attribute` and `Trace.gradients`.
+Imports torch."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..inspect.attribution import Attribution, attribute
+from ..inspect.attribution import Attribution, Scalar, attribute
+from ..inspect.tape import record
 from ..inspect.trace import Interpretation
+from ..inspect.view import sayable
 from .network import Network
 
 if TYPE_CHECKING:
@@ -23,10 +27,25 @@ def load_network(model: Model) -> Network:
     return network.eval()
 
 
-def attribute_output(
-    model: Model, interpretation: Interpretation, method: str, step: int | None, number: int
-) -> Attribution:
-    """What each shown step contributed to an output; see `Trace.attribute`."""
+@dataclass(frozen=True)
+class Explained:
+    """An output of a model as a function of what its network reads at the shown steps.
+
+    Attributes:
+        network: in evaluation mode; its parameters want no gradient.
+        x: what it reads, [T, 1, E].
+        f: the output of any x [T, B, E], one number a row, [B].
+        of: what f is, in words.
+    """
+
+    network: Network
+    x: Tensor
+    f: Scalar
+    of: str
+
+
+def explained_output(model: Model, interpretation: Interpretation, step: int | None, number: int) -> Explained:
+    """An output by its number, at a step or, for None, the only one there is."""
     network = load_network(model).requires_grad_(False)
     inputs = torch.from_numpy(
         interpretation.inputs.astype(np.float32 if interpretation.inputs.dtype.kind == "f" else np.int64)
@@ -45,13 +64,32 @@ def attribute_output(
         scores = network.read(whole, before)[0]
         return explained(scores[interpretation.hidden :] if step is not None else scores, interpretation, step, number)
 
-    said = (
-        interpretation.names[number]
-        if step is None
-        else f"{interpretation.names[number]!s} after step {step % len(interpretation.tokens)}"
+    said = sayable(interpretation.names[number]) + (
+        "" if step is None else f" after step {step % len(interpretation.tokens)}"
     )
     of = f"log odds of {said}" if interpretation.kind == "probability" else interpretation.explained + said
-    return attribute(f, x[interpretation.hidden :], method, of)
+    return Explained(network, x[interpretation.hidden :], f, of)
+
+
+def attribute_output(
+    model: Model, interpretation: Interpretation, method: str, step: int | None, number: int
+) -> Attribution:
+    """What each shown step contributed to an output; see `Trace.attribute`."""
+    output = explained_output(model, interpretation, step, number)
+    return attribute(output.f, output.x, method, output.of)
+
+
+def gradients_of_output(
+    model: Model, interpretation: Interpretation, step: int | None, number: int
+) -> dict[str, dict[str, np.ndarray]]:
+    """The gradient of an output with respect to every value of the recurrent layers; see `Trace.gradients`."""
+    output = explained_output(model, interpretation, step, number)
+    with record(output.network.recurrent, values=()) as tape:
+        output.f(output.x.clone().requires_grad_()).sum().backward()
+    return {
+        layer: {name: gradient[interpretation.hidden :, 0].numpy() for name, gradient in of.items()}
+        for layer, of in tape.gradients.items()
+    }
 
 
 def explained(scores: Tensor, interpretation: Interpretation, step: int | None, number: int) -> Tensor:

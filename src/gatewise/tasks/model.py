@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from ..errors import require
-from ..inspect.trace import Interpretation, Trace, look
+from ..inspect.trace import Interpretation, Trace, Values, look
 from ..modelfile import save_model
 from ..runtime.architecture import Architecture
 from ..runtime.network import RuntimeNetwork
@@ -132,7 +132,7 @@ class Model(TrainingOptions, RecurrentOptions, ABC):
 
     def explain(self, input: Any) -> Trace:
         """Look inside while the model reads one input: every gate and state at every step, what it says, and, by
-        `Trace.attribute`, which steps mattered.
+        `Trace.attribute` and `Trace.gradients`, which steps mattered.
 
         Args:
             input: one of what `predict` takes many of; a text for a language model.
@@ -149,7 +149,13 @@ class Model(TrainingOptions, RecurrentOptions, ABC):
 
             return attribute_output(self, interpretation, method, step, number)
 
-        return look(self._network, interpretation, attribute)
+        def differentiate(step: int | None, number: int) -> Values:
+            require("torch", "train", "gradients")
+            from .explanation import gradients_of_output
+
+            return gradients_of_output(self, interpretation, step, number)
+
+        return look(self._network, interpretation, attribute, differentiate)
 
     def diagnose(self, data: Any = None, y: Any = None) -> Diagnosis:
         """Examine the trained network: how far its gradients reach, stuck gates, units that never change, states that drift,
