@@ -17,11 +17,17 @@ woman's name f falls (forget) and i rises (update). While training a small penal
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gatewise import SequenceTagger
-from gatewise.backends import interpret
+from gatewise.figure import write_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 WOMEN = ("anna", "maria", "julia", "emma")
 MEN = ("peter", "paul", "david", "simon")
@@ -71,16 +77,9 @@ def right_at_pronouns(model: SequenceTagger, talks: list[Talk]) -> tuple[int, in
     return sum(a == b for a, b in pairs), len(pairs)
 
 
-def inside(model: SequenceTagger, words: list[str]) -> dict[str, np.ndarray]:
-    """What the LSTM's gates and its cell state are at every word: arrays [T, units] named i, f, g, o and c."""
-    cell = model.architecture_.stack.cell
-    params = {p.name: model.weights_[f"recurrent.{p.name}_l0"] for p in cell.parameters}
-    assert model.vocabulary_ is not None
-    x = model.weights_["encoder.weight"][model.vocabulary_.encode(words)][:, None]  # [T, 1, embedding]
-    zero = np.zeros((1, model.hidden_size), np.float32)
-    tape = interpret.forward(cell, params, x, (zero, zero), record=("i", "f", "g", "o"))
-    after = [*tape.olds[1:], tape.finals]  # the states after every step; the first is h, the second c
-    return {**{name: a[:, 0] for name, a in tape.recorded.items()}, "c": np.stack([c[0] for _, c in after])}
+def inside(model: SequenceTagger, words: list[str]) -> Mapping[str, np.ndarray]:
+    """What the LSTM's gates and its cell state are at every word: arrays [T, units] named i, f, g, o, c and h."""
+    return model.explain(words).values["layer0"]
 
 
 def units_that_carry_her(model: SequenceTagger, talks: list[Talk], count: int) -> np.ndarray:
@@ -113,6 +112,20 @@ def show(model: SequenceTagger, words: list[str], units: np.ndarray) -> None:
         print(f"{word:10}{f[t]:10.2f}{i[t]:10.2f}{new[t]:10.2f}  {'#' * round(10 * new[t]):10}{note}".rstrip())
 
 
+def draw(figure: Figure, model: SequenceTagger, words: list[str], units: np.ndarray) -> None:
+    """How much of her name the units keep at every word, and how much comes in."""
+    gates = inside(model, words)
+    kept, new = gates["f"][:, units].mean(1), np.abs(gates["i"] * gates["g"])[:, units].mean(1)
+    above, below = figure.subplots(2, 1, sharex=True)
+    for ax, values, what in ((above, kept, "kept of the cell state, f"), (below, new, "came in, |i g|")):
+        colours = ["tab:red" if word in WOMEN else "tab:blue" if word in MEN else "lightgrey" for word in words]
+        hatches = ["//" if word in WOMEN else "" for word in words]
+        ax.bar(range(len(words)), values, color=colours, hatch=hatches, edgecolor="black", linewidth=0.3)
+        ax.set_ylabel(what)
+    below.set_xticks(range(len(words)), words, rotation=90)
+    above.set_title(f"the {len(units)} units that carry who she is; women's names are hatched")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--say", default=SAY, help="a talk of these words, to look at the gates")
@@ -121,6 +134,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--units", type=int, default=6, help="how many units to look at")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--save", type=Path, help="write the model to this file")
+    parser.add_argument("--plot", type=Path, help="draw the talk to this file")
     options = parser.parse_args()
     random = np.random.default_rng(options.seed)
     talks = [talk(int(random.integers(3, 9)), random) for _ in range(options.talks)]
@@ -159,7 +174,12 @@ def main() -> None:
     for kind, values in rows.items():
         f, i, new = np.mean(values, 0)
         print(f"  at {kind:16} keep (f) {f:.3f}   open (i) {i:.3f}   came in {new:.3f}")
-    show(model, options.say.lower().replace("?", " .").split(), units)
+    words = options.say.lower().replace("?", " .").split()
+    show(model, words, units)
+    if options.save is not None:
+        model.save(options.save)
+    if options.plot is not None:
+        write_figure(options.plot, lambda figure: draw(figure, model, words, units), (10, 5))
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def _backwards(norms: Tensor, ends: Tensor, reverse: bool) -> list[float]:
     rows = torch.arange(norms.shape[1])
     back = torch.arange(steps)[:, None]
     places = back.expand(-1, len(rows)) if reverse else ends[None] - 1 - back
-    found = norms[places, rows].clamp(min=1e-30)
+    found = norms[places, rows].clamp(min=1e-300)
     found = found / found[0]
     return torch.exp(found.log().mean(1)).clamp(max=1e30).tolist()
 
