@@ -33,11 +33,19 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def train_command(estimator: type[SequenceModel], name: str, text: str) -> click.Command:
-    """``gatewise train NAME FILE... -o MODEL`` for an estimator."""
+HELP = """Learn {what} from the files FILE...
+
+Read are CSV, TSV, JSON lines and Parquet (--text and --label name their columns), aeon's .ts, CoNLL-U, .txt (a line a text,
+the file's name its label), and folders of .wav; each but sound also with .gz.
+
+While training runs, a checkpoint lies beside MODEL. Ctrl-C saves it and says how to go on."""
+
+
+def train_command(estimator: type[SequenceModel], what: str) -> click.Command:
+    """``gatewise train TASK FILE... -o MODEL`` for an estimator that learns ``what``."""
 
     @estimator_options(estimator)
-    @click.command(name, help=text)
+    @click.command(estimator.task, help=HELP.format(what=what))
     @FILES
     @reading_options
     @training_options

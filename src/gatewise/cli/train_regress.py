@@ -5,13 +5,4 @@ from __future__ import annotations
 from ..tasks.regressor import SequenceRegressor
 from .reading import train_command
 
-command = train_command(
-    SequenceRegressor,
-    "regress",
-    """Learn a number for each sequence from the files FILE...
-
-    Read are CSV, TSV, JSON lines and Parquet (--text and --label name their columns), aeon's .ts, CoNLL-U, .txt (a line a
-    text, the file's name its label), and folders of .wav; each but sound also with .gz.
-
-    While training runs, a checkpoint lies beside MODEL. Ctrl-C saves it and says how to go on.""",
-)
+command = train_command(SequenceRegressor, "a number for each sequence")

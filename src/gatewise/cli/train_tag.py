@@ -5,13 +5,4 @@ from __future__ import annotations
 from ..tasks.tagger import SequenceTagger
 from .reading import train_command
 
-command = train_command(
-    SequenceTagger,
-    "tag",
-    """Learn a label for every step from the files FILE...
-
-    Read are CSV, TSV, JSON lines and Parquet (--text and --label name their columns), aeon's .ts, CoNLL-U, .txt (a line a
-    text, the file's name its label), and folders of .wav; each but sound also with .gz.
-
-    While training runs, a checkpoint lies beside MODEL. Ctrl-C saves it and says how to go on.""",
-)
+command = train_command(SequenceTagger, "a label for every step")

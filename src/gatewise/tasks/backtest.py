@@ -13,7 +13,7 @@ from ..data.panel import Series, carried_forward
 from ..errors import GatewiseError, ParameterError
 from ..figure import write_figure
 from ..runtime.distributions import LEVELS, at_level
-from .forecaster import Ahead
+from .forecasting import Ahead
 from .summary import aligned
 
 if TYPE_CHECKING:

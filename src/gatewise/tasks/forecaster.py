@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -18,37 +18,21 @@ from ..data.tables import naming, read_table
 from ..errors import GatewiseError, ParameterError
 from ..inspect.trace import Interpretation, Trace
 from ..runtime.architecture import Architecture, Encoder, Head
-from ..runtime.distributions import DISTRIBUTIONS, LEVELS, at_level
-from ..runtime.network import LayerStates
+from ..runtime.distributions import DISTRIBUTIONS, at_level
 from .estimator import option, other_default
+from .forecasting import PIECE, Ahead, Forecasting
 from .model import LEARNED, Model, Run
 from .options import RecurrentOptions, TrainingOptions
-from .series_encoding import KnownAhead, Scale, SeriesEncoding
+from .series_encoding import Scale, SeriesEncoding
 
 if TYPE_CHECKING:
     from .backtest import Backtest
     from .examination import Material
     from .forecast_training import Windows
 
-PIECE = 1024  # steps that are run at once
 KEPT_ON_RESUME = ("context", "horizon", "batch_size", "seed", "validation_fraction", "mode")
 
 ColumnNames = str | Sequence[str] | None
-
-
-@dataclass(frozen=True)
-class Ahead:
-    """Forecasts of one series from several origins.
-
-    Attributes:
-        origins: the last row that each knows.
-        mean: [origins, horizon, D].
-        quantiles: at `LEVELS`, [origins, horizon, D, 99].
-    """
-
-    origins: np.ndarray
-    mean: np.ndarray
-    quantiles: np.ndarray
 
 
 class Forecaster(Model):
@@ -323,68 +307,14 @@ class Forecaster(Model):
             horizon: steps ahead; None means the estimator's.
         """
         horizon = self._check_horizon(horizon)
-        encoding, scale = self.encoding_, self.encoding_.scales[s.key]
-        ahead = encoding.known_ahead(s, max(horizon, self.horizon), known)
-        inputs, level = encoding.inputs(s, ahead), encoding.level(s)
-        family, D = DISTRIBUTIONS[self.distribution], level.shape[1]
-        means, quantiles = [], []
-        for origin, (scores, states) in zip(origins, self._run_to(inputs, origins), strict=True):
-            last = level[origin]
-            if self.mode == "direct":
-                raw = scores.reshape(self._said, D, family.size)[:horizon].astype(np.float64)
-                p = family.parameters(raw, np.broadcast_to(last, raw.shape[:2]), np)
-                p = _in_counts(p, scale) if family.counts else p
-                mean, found = family.mean(p), family.quantiles(p, LEVELS)
-            else:
-                drawn = self._draw(s, int(origin), states, scores, ahead, horizon, np.random.default_rng(self.seed))
-                mean, found = drawn.mean(0), np.moveaxis(np.quantile(drawn, LEVELS, axis=0), 0, -1)
-            if not family.counts:
-                found = encoding.values(found, scale, 1)
-                mean = encoding.values(mean, scale) if self.transform == "none" else found.mean(-1)
-            means.append(mean)
-            quantiles.append(found)
-        return Ahead(np.asarray(origins), np.stack(means), np.stack(quantiles))
+        ahead = self.encoding_.known_ahead(s, max(horizon, self.horizon), known)
+        return self._forecasting.ahead(s, origins, ahead, horizon)
 
-    def _run_to(self, inputs: np.ndarray, origins: np.ndarray) -> Iterator[tuple[np.ndarray, list[LayerStates]]]:
-        """The scores after each of some rows, in order, and in the autoregressive mode the states there; each row
-        is read once."""
-        states, at, end = None, 0, 0
-        scores = np.empty(0)
-        for origin in origins:
-            while end <= origin:
-                last = int(origin if self.mode == "autoregressive" else origins[-1])
-                at, end = end, min(end + PIECE, last + 1)
-                found, states = self._network.run(inputs[at:end, None], states)
-                scores = found[:, 0]
-            assert states is not None
-            yield scores[origin - at], states
-
-    def _draw(
-        self,
-        s: Series,
-        origin: int,
-        states: list[LayerStates],
-        scores: np.ndarray,
-        ahead: KnownAhead,
-        horizon: int,
-        random: np.random.Generator,
-    ) -> np.ndarray:
-        """Draws of the future after a row: [samples, horizon, D], scaled (counts are not)."""
-        family, encoding, n = DISTRIBUTIONS[self.distribution], self.encoding_, self.samples
-        assert family.sample is not None
-        scale, D = encoding.scales[s.key], s.targets.shape[1]
-        stream = self._network.stream([tuple(np.repeat(a, n, 0) for a in layer) for layer in states])
-        recent = np.repeat(encoding.recent(s, np.array([origin])), n, axis=1)
-        scores, drawn = np.tile(scores, (n, 1)), []
-        for row in range(origin + 1, origin + horizon + 1):
-            p = family.parameters(scores.reshape(n, D, family.size).astype(np.float64), recent[0], np)
-            y = family.sample(_in_counts(p, scale) if family.counts else p, random)
-            drawn.append(y)
-            new = (y - scale.mean) / scale.scale if family.counts else y
-            recent = np.concatenate([new[None], recent[:-1]])
-            inputs = encoding.features(s, recent, np.ones((n, D)), np.zeros((n, 0)), ahead.of(np.full(n, row), self._said))
-            scores = stream.step(inputs)
-        return np.stack(drawn, 1)
+    @property
+    def _forecasting(self) -> Forecasting:
+        family = DISTRIBUTIONS[self.distribution]
+        drawn = self.mode == "autoregressive"
+        return Forecasting(self._network, self.encoding_, family, drawn, self.samples, self.seed)
 
     def _check_horizon(self, horizon: int | None) -> int:
         if horizon is None:
@@ -474,7 +404,7 @@ class Forecaster(Model):
         def say(scores: np.ndarray) -> np.ndarray:
             raw = scores[:, 0].reshape(len(scores), self._said, D, family.size).astype(np.float64)
             if family.counts:
-                mean = _in_counts(family.parameters(raw, last[:, None], np), scale)["mean"]
+                mean = self._forecasting.in_counts(family.parameters(raw, last[:, None], np), scale)["mean"]
             else:
                 mean = encoding.values(last[:, None] + raw[..., family.location], scale)
             return mean.reshape(len(scores), -1)
@@ -518,14 +448,7 @@ class Forecaster(Model):
         random = np.random.default_rng(seed)
         for s in series:
             ahead = self.encoding_.known_ahead(s, max(horizon, self.horizon), known[s.key])
-            end = len(s) - 1
-            ((scores, states),) = self._run_to(self.encoding_.inputs(s, ahead), np.array([end]))
-            drawn = self._draw(s, end, states, scores, ahead, horizon, random)
-            out.append(
-                drawn
-                if DISTRIBUTIONS[self.distribution].counts
-                else self.encoding_.values(drawn, self.encoding_.scales[s.key])
-            )
+            out.append(self._forecasting.futures(s, ahead, horizon, random))
         return np.stack(out)
 
     def _series(self, data: Any) -> tuple[list[Series], Any]:
@@ -656,10 +579,6 @@ class Forecaster(Model):
             self.trained_rows_[s.key] = record["trained_rows"]
         told = learned["masked"], learned["named"], learned["levels"]
         self.encoding_ = SeriesEncoding(self.step_, scales, *told, **self._encoding_options)
-
-
-def _in_counts(p: dict[str, Any], scale: Scale) -> dict[str, Any]:
-    return {**p, "mean": p["mean"] * scale.scale}
 
 
 def _names(names: ColumnNames) -> tuple[str, ...]:
