@@ -5,19 +5,23 @@
 
 Beside it stands the usual way, a Python loop over torch.nn's LSTMCell, GRUCell or RNNCell whose states are kept and asked
 for their gradients; gates it cannot show. Every row runs all of them in turn, many rounds of each, and prints median
-milliseconds and the medians of the rounds' ratios to the plain step. (The file is not called inspect.py, which would hide
-Python's own module of that name from every script in this folder.)
+milliseconds and the medians of the rounds' ratios to the plain step. "watched" is a step that `gatewise train --watch` looks
+at and writes down, and "watch cost" what training pays for one such step in a hundred. (The file is not called inspect.py,
+which would hide Python's own module of that name from every script in this folder.)
 """
 
 from __future__ import annotations
 
 import statistics
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from report import Report, arguments, bars, shapes, show
 
 from gatewise.inspect import record
+from gatewise.inspect.recorder import Recorder
 from gatewise.measure import FAMILY, layers, ratio, rounds
 
 COLUMNS = {
@@ -30,7 +34,10 @@ COLUMNS = {
     "all cost": ".2f",
     "loop ms": ".2f",
     "loop cost": ".1f",
+    "watched ms": ".3f",
+    "watch cost": ".3f",
 }
+EVERY = 100  # steps, of which `gatewise train --watch` looks at one
 
 
 def loop_over_cell(family: str, inputs: int, hidden: int, x: torch.Tensor, dy: torch.Tensor) -> Callable[[], None]:
@@ -76,8 +83,18 @@ def candidates(name: str, shape: tuple[int, ...]) -> dict[str, Callable[[], None
             plain()
         assert tape.values["layer0"].keys() == tape.gradients["layer0"].keys()
 
+    folder = tempfile.TemporaryDirectory()
+    recorder = Recorder(Path(folder.name) / "run.watch", 1, task="benchmark")
+    recorder.begin(resumed=False)
+
+    def watched() -> None:
+        assert folder.name
+        with recorder.watching(1, layer):
+            plain()
+        recorder.saw(1, 0.0, 0.0, 1.0, 0.0)
+
     loop = loop_over_cell(FAMILY.get(name, "LSTM"), inputs, hidden, x, dy)
-    return {"plain": plain, "values": values, "all": everything, "loop": loop}
+    return {"plain": plain, "values": values, "all": everything, "loop": loop, "watched": watched}
 
 
 def main() -> None:
@@ -91,7 +108,8 @@ def main() -> None:
         for shape in options.shapes:
             times = rounds(candidates(name, shape), options.rounds, options.seconds)
             row = {f"{kind} ms": statistics.median(found) * 1e3 for kind, found in times.items()}
-            row |= {f"{kind} cost": ratio(times, "plain", kind) for kind in times if kind != "plain"}
+            row |= {f"{kind} cost": ratio(times, "plain", kind) for kind in times if kind not in ("plain", "watched")}
+            row["watch cost"] = 1 + (ratio(times, "plain", "watched") - 1) / EVERY
             report.add(**{"cell": name, "T, B, I, H": show(shape), **row})
     report.finish(bars("{cell} {T, B, I, H}", ["values cost", "all cost", "loop cost"], "times the plain step"))
 

@@ -14,6 +14,8 @@ DATA = ROOT.parent / "shared" / "data"
 RUN_BY = {
     "digits_by_row.py": "test_digits_by_row",
     "fame.py": "test_fame",
+    "inside/gates.py": "test_who_is_she",
+    "inside/gradients.py": "test_gradients_through_time",
     "long_memory.py": "test_long_memory",
     "own_cell.py": "test_own_cell",
     "sentiment.py": "test_sentiment",
@@ -41,7 +43,7 @@ def number(pattern: str, text: str) -> float:
 
 
 def test_every_example_is_run():
-    assert {path.name for path in EXAMPLES.glob("*.py")} == set(RUN_BY)
+    assert {str(path.relative_to(EXAMPLES)) for path in EXAMPLES.rglob("*.py")} == set(RUN_BY)
     assert set(RUN_BY.values()) <= set(globals())
 
 
@@ -86,7 +88,7 @@ def test_sentiment_of_reviews(tmp_path):
 
 
 def test_who_is_she(tmp_path):
-    said = run("who_is_she.py", tmp_path)
+    said = run("who_is_she.py", tmp_path, "--save", "model", "--plot", "her.svg")
     assert number(r"talks it has not seen: .*\(([\d.]+)\)", said) > 0.97
     assert number(r"times as long: .*\(([\d.]+)\)", said) > 0.9
     gates = {
@@ -98,6 +100,21 @@ def test_who_is_she(tmp_path):
         assert gates["a woman's name"][1] > 1.5 * gates[other][1]  # and takes its place
     answers = re.findall(r"^she .*= (\w+)$", said, re.MULTILINE)
     assert answers == ["anna", "anna", "maria"]
+    assert "maria" in (tmp_path / "her.svg").read_text()
+    said = run("inside/gates.py", tmp_path, "model", "anna came in . who is she .", "--plot", "gates.svg")
+    assert "cₜ = fₜ ⊙ cₜ₋₁ + iₜ ⊙ gₜ" in said and (tmp_path / "gates.svg").stat().st_size > 10_000
+    kept = {word: float(f) for word, f in re.findall(r"^(\w+) +[-\d.]+ +([\d.]+) ", said, re.MULTILINE)}
+    assert kept["anna"] < min(kept[word] for word in ("came", "in", "is"))
+
+
+def test_gradients_through_time(tmp_path):
+    said = run("inside/gradients.py", tmp_path, "--lengths", "10", "60", "--training-steps", "120", "--into", ".")
+    reached = dict(re.findall(r"^  (\S.*?) +reaches (all|\d+) steps", said.partition("60 steps")[2], re.MULTILINE))
+    assert int(reached["tanh network"]) < 15  # untrained it forgets within ten steps or so
+    assert reached["LSTM, chrono(60)"] == "all"
+    assert re.search(r"as it comes .*numbers are no longer finite", said)
+    assert number(r"clipped to norm 1 .*loss at the end ([\d.]+)", said) < 0.5
+    assert {path.name for path in tmp_path.glob("*.svg")} == {"vanishing.svg", "clipping.svg"}
 
 
 def test_which_sentence(tmp_path):

@@ -17,12 +17,12 @@ import numpy as np
 
 from ..errors import ParameterError, require
 from .colours import Colour, Scale, on_top, scale_of, scale_of_contributions
+from .measures import OPEN, SHUT
 from .view import columns, visible, wrapped
 
 if TYPE_CHECKING:
     from .attribution import Attribution
 
-SHUT, OPEN = 0.1, 0.9  # a gate beyond is saturated
 LONGEST_MEMORY = 1e6  # steps; what keeps more keeps all that float32 can tell
 FEWEST_COLUMNS = 30  # of a text: a short one is not blown up
 MOST_LABELS = 60  # tokens on an axis

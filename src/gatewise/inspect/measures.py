@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-SHUT, OPEN = 0.05, 0.95  # a gate below or above is as good as shut or open
+SHUT, OPEN = 0.1, 0.9  # a gate below or above is as good as shut or open
 NEARLY_ALWAYS = 0.99  # of the steps
 STILL = 1e-3  # of the typical spread of a layer's units: a unit that changes less does not change
 STRETCHES = 8  # of a sequence, over which states are averaged

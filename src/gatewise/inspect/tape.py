@@ -78,6 +78,7 @@ def record(model: nn.Module, values: Names = None, gradients: Names = None, keep
         GatewiseError: the model has no recurrent layer of ours, none of them has a value of that name, or a layer has
             a tape on it already.
 
+        >>> import torch, gatewise.nn
         >>> layer = gatewise.nn.LSTM(8, 16)
         >>> with record(layer) as tape:
         ...     y, _ = layer(torch.zeros(5, 3, 8))
