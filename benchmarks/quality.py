@@ -255,7 +255,7 @@ ROWS: dict[str, Row] = {
         mnist((784, 1)),
         SequenceClassifier,
         {"cell": "gru", "batch_size": 64, "learning_rate": 2e-3, "convolution": 32, "convolution_width": 7,
-         "convolution_stride": 4, "dropout": 0.2, "max_seconds": 1800},
+         "convolution_stride": 4, "dropout": 0.2, "max_seconds": 900},
         0.95,
     ),
     "shakespeare-100s": Row(

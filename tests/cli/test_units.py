@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from gatewise.inspect.view import visible
+
 
 @pytest.fixture
 def text_file(tmp_path, corpus):
@@ -40,7 +42,7 @@ def test_an_excerpt_has_its_unit_and_feature_under_it(gatewise, model_file, text
     at = next(k for k, line in enumerate(lines) if line.startswith("layer0 h[") and line.endswith(" follows space"))
     text, unit, feature = (line[11:] for line in lines[at + 1 : at + 4])
     assert len(text) == len(unit) == 72 and set(unit) <= set("▁▂▃▄▅▆▇█") and len(set(unit)) > 2
-    assert [mark == "^" for mark in feature.ljust(72)] == [character == " " for character in text]
+    assert [mark == "^" for mark in feature.ljust(72)] == [character == visible(" ") for character in text]
 
 
 def test_standard_input_values_and_top(gatewise, model_file, corpus):

