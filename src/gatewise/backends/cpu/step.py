@@ -30,7 +30,7 @@ class Epilogue:
     def __init__(self, m: Module, layout: Layout, geometry: Geometry, panels: Panels, name: str):
         arguments = [("frame", POINTER), ("row", I64), ("rows", I64), ("vector", I64), ("scratch", POINTER)]
         self.f = m.function(name, arguments)
-        self.m, self.layout, self.group, self.panels = m, layout, geometry.group, panels
+        self.m, self.layout, self.geometry, self.group, self.panels = m, layout, geometry, geometry.group, panels
         self.graph = layout.schedule.graph
         self.accumulators = {a.node: k for k, a in enumerate(geometry.group.accumulators)}
         self.frame = self.f.arg["frame"]
@@ -154,9 +154,9 @@ class Epilogue:
     def _load(self, i: int, j: int, r: Any, row: Any, pointers: dict[str, Any]) -> Any:
         f, layout, node = self.f, self.layout, self.graph.nodes[i]
         if i in self.accumulators:
-            u = self.panels.units
-            width = len(self.accumulators) * u * layout.vector_bytes
-            return f.load(f.at(f.arg["scratch"], f.mul(r, width), (self.accumulators[i] * u + j) * layout.vector_bytes))
+            width = layout.scratch_bytes(self.geometry, self.panels)
+            offset = layout.accumulator_offset(self.geometry, self.panels, self.accumulators[i], j)
+            return f.load(f.at(f.arg["scratch"], f.mul(r, width), offset))
         if node.op == "const":
             return f.constant(node.attr)
         if node.op == "size":
@@ -221,20 +221,22 @@ class StepEmitter:
                 product = emit_products(m, layout, geometry, panels, f"product{k}_{n}", made)
                 epilogue = Epilogue(m, layout, geometry, panels, f"epilogue{k}_{n}").emit()
                 self.functions.append((geometry, panels, product, epilogue, offset, before))
-                offset += panels.count * layout.panel_bytes(geometry, panels.units)
+                offset += panels.count * layout.panel_bytes(geometry, panels)
                 before += panels.count
 
     def scratch(self, f: Function) -> Any:
         """Room for the accumulators of one tile, or of the rows that share a slice."""
-        vectors = [
-            (SLICE_ROWS if self._sliced(g, p) else g.tile_rows[0]) * len(g.group.accumulators) * p.units
-            for g in self.layout.geometries
+        layout = self.layout
+        sizes = [
+            (SLICE_ROWS if self._sliced(g, p) else layout.tile_rows(g, p)[0]) * layout.scratch_bytes(g, p)
+            for g in layout.geometries
             for p in g.panels
         ]
-        return f.slot(self.m.vector, max([1, *vectors]), align=64)
+        most = max(sizes, default=0) // layout.vector_bytes
+        return f.slot(self.m.vector, most + 1, align=64)  # an epilogue reads past the end of compact accumulators
 
     def _sliced(self, geometry: Geometry, panels: Panels) -> bool:
-        return any(self.layout.slices(c, panels.units) for c in geometry.chunks)
+        return any(self.layout.slices(c, panels) for c in geometry.chunks)
 
     def _slices(
         self, f: Function, frame: Any, geometry: Geometry, panels: Panels, product: Tiles, weights: Any, scratch: Any,
@@ -242,13 +244,13 @@ class StepEmitter:
     ) -> None:  # fmt: skip
         """All products of one panel for some rows, slice after slice, so that weights come from the second cache once."""
         layout, chunk_weights = self.layout, weights
-        width = len(geometry.group.accumulators) * panels.units * layout.vector_bytes
+        width, sizes = layout.scratch_bytes(geometry, panels), layout.tile_rows(geometry, panels)
         for k, chunk in enumerate(geometry.chunks):
             offsets = [0]
             for phase in chunk.phases:
-                offsets.append(offsets[-1] + layout.phase_bytes(phase, panels.units))
+                offsets.append(offsets[-1] + layout.phase_bytes(phase, panels))
             whole = [(0, 0, 0)]
-            for n, (phase, start, stop) in enumerate(layout.slices(chunk, panels.units) or whole):
+            for n, (phase, start, stop) in enumerate(layout.slices(chunk, panels) or whole):
                 packed = f.at(chunk_weights, offsets[phase])
                 span = (start, stop, int(n == 0)) if stop else ()
 
@@ -256,7 +258,7 @@ class StepEmitter:
                     here = f.at(scratch, f.mul(row, width))
                     f.call(product[size][k][phase], frame, f.add(first, row), packed, here, *span)
 
-                self.deal(f, rows, geometry.tile_rows, tile)
+                self.deal(f, rows, sizes, tile)
             chunk_weights = f.at(chunk_weights, offsets[-1])
 
     def deal(self, f: Function, rows: Any, sizes: Sequence[int], body: Callable[[Any, int, Any], None]) -> None:
@@ -298,7 +300,7 @@ class StepEmitter:
         for geometry, panels, product, epilogue, offset, before in self.functions:
             if geometry.group.when != when:
                 continue
-            size = layout.panel_bytes(geometry, panels.units)
+            size = layout.panel_bytes(geometry, panels)
             if self.operands is not None and panels is geometry.panels[0]:
                 self.operands.convert(f, frame, geometry, rows)
 
@@ -325,10 +327,10 @@ class StepEmitter:
                     chunk_weights = weights
                     for chunk, (function,) in zip(geometry.chunks, product[size], strict=True):
                         f.call(function, frame, row, chunk_weights, scratch)
-                        chunk_weights = f.at(chunk_weights, layout.chunk_bytes(chunk, panels.units))
+                        chunk_weights = f.at(chunk_weights, layout.chunk_bytes(chunk, panels))
                     f.call(epilogue, frame, row, count, vector, scratch)
 
-                self.deal(f, rows, geometry.tile_rows, tile)
+                self.deal(f, rows, layout.tile_rows(geometry, panels), tile)
 
             if panels.count == 1:
                 owner = f.b.srem(I64(before), members)
