@@ -4,7 +4,8 @@
     python benchmarks/first_call.py --cells lstm --shapes 500x64x32x100 --rounds 9
 
 Each round starts a process with an empty cache, which compiles, and one more, which loads what the first has left. Both
-have imported torch and this library, and torch has already run and differentiated something of its own. A call is a
+have imported torch and this library (whose bytecode Python keeps, as after an installation), and torch has already run and
+differentiated something of its own. A call is a
 training step, forward and backward; what the same call takes later is subtracted. Medians of the rounds.
 """
 
@@ -50,6 +51,7 @@ def fresh(name: str, shape: tuple[int, ...], cache: str) -> tuple[float, float]:
     """What a new process with this cache says."""
     command = [sys.executable, __file__, "--child", name, json.dumps(shape)]
     environment = {**os.environ, "GATEWISE_CACHE": cache}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(done.stderr)

@@ -20,6 +20,7 @@ from ..ir.cell import HIDDEN, INPUT, Cell, layer_name
 from ..ir.namespaces import ComputeDtype
 from ..ir.trace import Recipe
 from ..ir.transform import zoneout
+from . import operators
 from .normalise import InputNorm, input_matrices
 from .regularise import drop, zoneout_masks
 from .standard import run_fused, standard_of
@@ -439,8 +440,6 @@ def run_direction(
             f"compute_dtype='bfloat16' runs in compiled layers of float32 on a CPU, not {there}; use compute_dtype='float32'"
         )
     if x.device.type == "cpu" and x.dtype in _COMPILED and _KERNELS:
-        from . import operators
-
         if any(t.dtype != x.dtype for t in (*states, *params)):
             raise GatewiseError(f"x is {x.dtype}, but a state or parameter is not; use layer.to({x.dtype})")
         tensors = (x, *states, *params)
