@@ -2,6 +2,7 @@
 
     python benchmarks/streaming.py
     python benchmarks/streaming.py --cells lstm,gru --units 64,256
+    python benchmarks/streaming.py --compute-dtype bfloat16        of our layers
 
 Each candidate is called as a program would that gets one input after the other: NumPy in and out for ours and onnxruntime,
 tensors under inference_mode for torch, states carried along. "kernel" is ours without the checks and copies of the public
@@ -92,10 +93,12 @@ def onnxs(name: str, x: np.ndarray, units: int) -> Callable[[], None]:
 def main() -> None:
     parser = arguments(__doc__, rounds=9, seconds=0.1)
     parser.add_argument("--cells", default="lstm,gru,rnn", help="of lstm, gru and rnn")
+    parser.add_argument("--compute-dtype", choices=["float32", "bfloat16"], default="float32", help="of our layers")
     parser.add_argument("--units", default="64,128,256", help="of the layer and of its input")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    report = Report(options, ["torch", "onnxruntime"], COLUMNS, "float32, 1 thread, 1 sequence", threads=1)
+    said = f"float32, our products of {options.compute_dtype}, 1 thread, 1 sequence"
+    report = Report(options, ["torch", "onnxruntime"], COLUMNS, said, threads=1)
     try:
         require("onnxruntime", "bench-onnxruntime", "comparing with onnxruntime")
         onnx = require("onnx", "bench-onnxruntime", "comparing with onnxruntime")
@@ -105,6 +108,7 @@ def main() -> None:
     for name in options.cells.split(","):
         for units in map(int, options.units.split(",")):
             mine, theirs = layers(name, units, units)
+            mine.compute_dtype = options.compute_dtype  # type: ignore[assignment]
             x = np.random.default_rng(0).standard_normal((1, units)).astype(np.float32)
             stream, kernel = ours(mine, x)
             sides = {"kernel": kernel, "stream": stream, "torch": torchs(theirs, x)}
