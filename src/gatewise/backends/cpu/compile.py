@@ -7,6 +7,8 @@ every source file that has a say in the code.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 from ...plan import Plan
@@ -114,7 +116,21 @@ def optimise(text: str, target: Target):
 def compile_object(text: str, target: Target) -> bytes:
     """Machine code, as an object file."""
     module, machine = optimise(text, target)
-    return machine.emit_object(module)
+    with loops_as_written():
+        return machine.emit_object(module)
+
+
+@contextmanager
+def loops_as_written() -> Iterator[None]:
+    """While code is generated: without the pass that looks for cheaper addresses in loops. It takes a third of the time of
+    generating code, and ours, whose sizes are constants, runs no faster for it. The setting is one for the whole process,
+    so it is put back for other users of LLVM."""
+    llvm = binding()
+    llvm.set_option("gatewise", "-disable-lsr=true")
+    try:
+        yield
+    finally:
+        llvm.set_option("gatewise", "-disable-lsr=false")
 
 
 def cache_key(layout: Layout) -> str:
