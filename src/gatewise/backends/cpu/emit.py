@@ -16,6 +16,7 @@ from .target import Target
 I1, I16, I32, I64 = (ir.IntType(n) for n in (1, 16, 32, 64))
 POINTER = ir.PointerType()
 VOID = ir.VoidType()
+_LINE = 64  # bytes of a cache's line
 _X86_FLUSH = 0x8040  # MXCSR: flush to zero, denormals are zero
 _ARM_FLUSH = 1 << 24  # FPCR: flush to zero
 
@@ -149,6 +150,12 @@ class Function:
             b.call(load, [b.or_(before, I64(_ARM_FLUSH))])
             return lambda: b.call(load, [before])
         return lambda: None
+
+    def prefetch(self, pointer: Any, size: int) -> None:
+        """Ask for so many bytes of memory that will be read or written soon, to be brought into the second cache."""
+        ask = self.m.declare("llvm.prefetch.p0", VOID, [POINTER, I32, I32, I32])
+        for k in range(0, size, _LINE):
+            self.b.call(ask, [self.at(pointer, k), I32(0), I32(2), I32(1)])
 
     # control ---------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from ...ir.cell import INPUT as INPUT_DIM
 from ...ir.cell import Cell, units
 from ...ir.graph import SCALAR as ONE
 from ...plan import Group, Plan, Product, Schedule, delayed_inputs
@@ -420,6 +421,19 @@ class Layout:
             if any(p.kind == "dx" for g in self.schedule.groups for _, p in g.stores):
                 names.append("dx")
         return names + [f"record:{p.name}" for g in self.schedule.groups for _, p in g.stores if p.kind == "record"]
+
+    def row_bytes(self, name: str) -> int:
+        """Bytes of a row of one of these arrays."""
+        kind, _, what = name.partition(":")
+        if kind in ("old", "new", "carry"):
+            dim = next(s.dim for s in self.cell.states if s.name == what)
+        elif kind == "record":
+            dim = self.cell.named_dims[what]
+        elif kind == "given":
+            dim = self.cell.given[what]
+        else:
+            dim = self.cell.output_dim if kind == "dy" else INPUT_DIM
+        return self.units(dim) * self.itemsize
 
     @cached_property
     def fields(self) -> dict[str, int]:

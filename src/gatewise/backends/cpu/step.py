@@ -23,6 +23,8 @@ from .target import TILES
 from .team import emit_barrier
 from .vectormath import EMIT
 
+_MOST_AHEAD = 512  # bytes of a row that are asked for before its step
+
 
 class Epilogue:
     """Writes one group's elementwise work for one kind of panel: epilogue(frame, first row, rows, vector, scratch)."""
@@ -365,11 +367,9 @@ class Clock:
 
 def row_address(f: Function, layout: Layout, args: Any, clock: Clock, name: str, b_: Any, index: Any) -> Any:
     """The address of a user's array for a row of this step. b_: the row in this thread, index: in the batch."""
-    b, fields, es = f.b, layout.fields, layout.itemsize
+    b, fields, width = f.b, layout.fields, layout.row_bytes(name)
     kind, _, state = name.partition(":")
     if kind in ("old", "new"):
-        dim = next(s.dim for s in layout.cell.states if s.name == state)
-        width = layout.units(dim) * es
         base = f.pointer_field(args, fields[f"new:{state}"])
         stride, mask = f.field(args, fields[f"stride:{state}"]), f.field(args, fields[f"mask:{state}"])
         time = clock.time if kind == "new" else b.sub(clock.time, clock.step)
@@ -380,28 +380,28 @@ def row_address(f: Function, layout: Layout, args: Any, clock: Clock, name: str,
         return b.select(b.icmp_signed("<", b_, clock.rows_before), there, initial)
     base = f.pointer_field(args, fields[name])
     if kind == "carry":
-        dim = next(s.dim for s in layout.cell.states if s.name == state)
-        return f.at(base, f.mul(index, layout.units(dim) * es))
-    if kind == "record":
-        dim = layout.cell.named_dims[state]
-    elif kind == "given":
-        dim = layout.cell.given[state]
-    else:
-        dim = layout.cell.output_dim if kind == "dy" else "input_size"
+        return f.at(base, f.mul(index, width))
     row = b.add(b.mul(clock.time, f.field(args, fields["batch"])), index)
-    return f.at(base, f.mul(row, layout.units(dim) * es))
+    return f.at(base, f.mul(row, width))
 
 
 def _address_rows(f: Function, layout: Layout, clock: Clock, tables: dict[str, Any], first: Any) -> None:
     """The addresses of one step's rows, into tables from entry `first` on."""
     args = f.arg["args"]
     index = f.pointer_field(args, layout.fields["index"])
+    start = f.b.load(index, typ=I64, align=8)
 
     def row(b_: Any) -> None:
         i = f.b.load(f.at(index, f.mul(b_, 8)), typ=I64, align=8)
+        addresses = {name: row_address(f, layout, args, clock, name, b_, i) for name in tables}
         for name, table in tables.items():
-            address = row_address(f, layout, args, clock, name, b_, i)
-            f.b.store(address, f.at(table, f.mul(f.add(first, b_), 8)), align=8)
+            f.b.store(addresses[name], f.at(table, f.mul(f.add(first, b_), 8)), align=8)
+
+        def ask() -> None:
+            for name, address in addresses.items():
+                f.prefetch(address, min(layout.row_bytes(name), _MOST_AHEAD))
+
+        f.when(f.b.icmp_signed("!=", i, f.b.add(start, b_)), ask)  # rows in order the processor sees coming
 
     f.loop(clock.rows, row)
 
