@@ -114,6 +114,10 @@ def _panel_phase(
     def vector(v: Any) -> None:
         left_base = f.at(base, f.b.mul(v, across))
         line = f.at(packed, f.mul(v, len(phase.entries) * lanes * u * vb))
+        following = f.at(left_base, across)  # a jump in memory that the processor does not see coming
+        for r in range(len(sums)):
+            for place in phase.operand:
+                f.prefetch(f.at(following, r * slots * vb + place.slot * vb), vb, cache=1)
         for run in runs:
             position, _, source = phase.entries[run[0]]
 

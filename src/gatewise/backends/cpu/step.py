@@ -399,7 +399,7 @@ def _address_rows(f: Function, layout: Layout, clock: Clock, tables: dict[str, A
 
         def ask() -> None:
             for name, address in addresses.items():
-                f.prefetch(address, min(layout.row_bytes(name), _MOST_AHEAD))
+                f.prefetch(address, min(layout.row_bytes(name), _MOST_AHEAD), cache=2)
 
         f.when(f.b.icmp_signed("!=", i, f.b.add(start, b_)), ask)  # rows in order the processor sees coming
 
