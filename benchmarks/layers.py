@@ -4,6 +4,7 @@
     python benchmarks/layers.py --cells lstm,gru --shapes 100x32x128x128,500x64x32x100
     python benchmarks/layers.py --cells lstm,gru,rnn --shapes all    the shapes of docs/performance.md
     python benchmarks/layers.py --dtype float64 --threads 1
+    python benchmarks/layers.py --processor-time                one thread's own time, on a machine that others use too
     python benchmarks/layers.py --cells lstm --ragged           lengths from 1 to T; torch.nn gets a PackedSequence
     python benchmarks/layers.py --cells lstm --layers 2 --bidirectional
     python benchmarks/layers.py --cells lstm --gap 1            a millisecond of sleep before every call
@@ -21,7 +22,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from report import Report, arguments, bars, shapes, show
+from report import Report, add_clock, arguments, bars, clock_of, shapes, show
 
 from gatewise import cells
 from gatewise.measure import compare, layers
@@ -68,6 +69,7 @@ def main() -> None:
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
     parser.add_argument("--compute-dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--threads", type=int, default=None)
+    add_clock(parser)
     parser.add_argument("--layers", type=int, default=1)
     parser.add_argument("--bidirectional", action="store_true")
     parser.add_argument("--ragged", action="store_true", help="lengths drawn evenly from 1 to T")
@@ -75,10 +77,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
-    said = (
-        f"{torch.get_num_threads()} threads, {options.dtype}, products of {options.compute_dtype}; "
-        f"medians of {options.rounds} rounds"
-    )
+    clock = clock_of(options)
+    said = f"{torch.get_num_threads()} threads, {options.dtype}, products of {options.compute_dtype}"
+    said += f"{', processor time' if options.processor_time else ''}; medians of {options.rounds} rounds"
     report = Report(options, ["torch"], COLUMNS, said, threads=torch.get_num_threads(), dtype=options.dtype)
     stack: dict[str, Any] = {"num_layers": options.layers, "bidirectional": options.bidirectional}
     stack["dtype"] = getattr(torch, options.dtype)
@@ -89,6 +90,7 @@ def main() -> None:
             gap = options.gap / 1e3
             for peer, theirs in peers(name, shape, options.compute_dtype, **stack).items():
                 measured = {"theirs": theirs, "lengths": lengths, "gap": gap, "compute_dtype": options.compute_dtype}
+                measured |= {"clock": clock}
                 row = compare(name, shape, options.rounds, options.seconds, **measured, **stack)
                 report.add(**{"cell": name, "T, B, I, H": show(shape), **row, "peer": peer})
     report.finish(bars("{cell} {T, B, I, H}", ["ratio", "infer ratio"], "times torch.nn, training and inference"))

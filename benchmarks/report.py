@@ -8,6 +8,7 @@ import os
 import platform
 import shlex
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from importlib.metadata import packages_distributions, version
@@ -41,6 +42,23 @@ def arguments(description: str | None, rounds: int, seconds: float | None = None
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw them; the ending says the format")
     return parser
+
+
+def add_clock(parser: argparse.ArgumentParser) -> None:
+    """The option that says by which clock is measured."""
+    parser.add_argument(
+        "--processor-time", action="store_true", help="count one thread's own time alone, where other programs run too"
+    )
+
+
+def clock_of(options: argparse.Namespace) -> Callable[[], float]:
+    """The clock that was asked for; with the processor's, torch runs on one thread."""
+    if not options.processor_time:
+        return time.perf_counter
+    import torch
+
+    torch.set_num_threads(1)
+    return time.thread_time
 
 
 def sizes(text: str) -> tuple[int, ...]:

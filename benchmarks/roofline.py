@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from report import Report, Row, arguments, shapes, show
+from report import Report, Row, add_clock, arguments, clock_of, shapes, show
 
 from gatewise import cells
 from gatewise.backends.cpu.peak import peak_rate
@@ -105,16 +105,18 @@ def main() -> None:
     parser.add_argument("--shapes", type=shapes, default="all", help="TxBxIxH, several with commas, or all")
     parser.add_argument("--megabytes", type=float, default=1000, help="of each array of the bandwidth's measurement")
     parser.add_argument("--threads", type=int, default=None)
+    add_clock(parser)
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
+    clock = clock_of(options)
     threads = torch.get_num_threads()
     peak, stream = peak_rate(threads), bandwidth(threads, options.megabytes)
     said = f"{threads} threads, float32; peak {peak / 1e9:.0f} GF/s, memory {stream / 1e9:.1f} GB/s"
     report = Report(options, ["torch"], COLUMNS, said, threads=threads, peak=peak, bandwidth=stream)
     for name in options.cells.split(","):
         for shape in options.shapes:
-            row = compare(name, shape, options.rounds, options.seconds, inference=False)
+            row = compare(name, shape, options.rounds, options.seconds, inference=False, clock=clock)
             per_byte = intensity(name, shape)
             roof = min(peak, stream * per_byte) / 1e9
             theirs = multiply_adds(name, *shape[2:], *shape[:2]) / row["its train ms"] / 1e6

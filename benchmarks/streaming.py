@@ -2,6 +2,7 @@
 
     python benchmarks/streaming.py
     python benchmarks/streaming.py --cells lstm,gru --units 64,256
+    python benchmarks/streaming.py --compute-dtype bfloat16        of our layers
 
 Each candidate is called as a program would that gets one input after the other: NumPy in and out for ours and onnxruntime,
 tensors under inference_mode for torch, states carried along. "kernel" is ours without the checks and copies of the public
@@ -15,7 +16,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from report import Report, arguments, bars
+from report import Report, add_clock, arguments, bars, clock_of
 
 from gatewise.errors import MissingExtra, require
 from gatewise.measure import layers, ratio, rounds
@@ -92,10 +93,14 @@ def onnxs(name: str, x: np.ndarray, units: int) -> Callable[[], None]:
 def main() -> None:
     parser = arguments(__doc__, rounds=9, seconds=0.1)
     parser.add_argument("--cells", default="lstm,gru,rnn", help="of lstm, gru and rnn")
+    add_clock(parser)
+    parser.add_argument("--compute-dtype", choices=["float32", "bfloat16"], default="float32", help="of our layers")
     parser.add_argument("--units", default="64,128,256", help="of the layer and of its input")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    report = Report(options, ["torch", "onnxruntime"], COLUMNS, "float32, 1 thread, 1 sequence", threads=1)
+    clock = clock_of(options)
+    said = f"float32, our products of {options.compute_dtype}, 1 thread, 1 sequence"
+    report = Report(options, ["torch", "onnxruntime"], COLUMNS, said, threads=1)
     try:
         require("onnxruntime", "bench-onnxruntime", "comparing with onnxruntime")
         onnx = require("onnx", "bench-onnxruntime", "comparing with onnxruntime")
@@ -105,12 +110,13 @@ def main() -> None:
     for name in options.cells.split(","):
         for units in map(int, options.units.split(",")):
             mine, theirs = layers(name, units, units)
+            mine.compute_dtype = options.compute_dtype  # type: ignore[assignment]
             x = np.random.default_rng(0).standard_normal((1, units)).astype(np.float32)
             stream, kernel = ours(mine, x)
             sides = {"kernel": kernel, "stream": stream, "torch": torchs(theirs, x)}
             if onnx:
                 sides["onnxruntime"] = onnxs(name, x, units)
-            times = rounds(sides, options.rounds, options.seconds)
+            times = rounds(sides, options.rounds, options.seconds, clock=clock)
             row = {f"{side} us": statistics.median(found) * 1e6 for side, found in times.items()}
             row |= {f"{side} ratio": ratio(times, "stream", side) for side in ("torch", "onnxruntime") if side in times}
             report.add(cell=name, units=units, **row)

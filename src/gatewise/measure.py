@@ -36,29 +36,34 @@ def layers(
 
 
 def rounds(
-    candidates: Mapping[str, Callable[[], None]], count: int, seconds: float, gap: float = 0.0
+    candidates: Mapping[str, Callable[[], None]],
+    count: int,
+    seconds: float,
+    gap: float = 0.0,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Seconds a call of each candidate in each of `count` rounds, in which each runs for about `seconds` in turn.
 
-    gap: seconds of sleep before every call, which are not counted."""
+    gap: seconds of sleep before every call, which are not counted. clock: `time.thread_time` counts the processor's time of
+    this thread alone, beside other work."""
     calls = {}
     for name, call in candidates.items():
         for _ in range(3):
             call()
-        start = time.perf_counter()
+        start = clock()
         call()
-        calls[name] = max(1, int(seconds / max(1e-6, time.perf_counter() - start)))
+        calls[name] = max(1, int(seconds / max(1e-6, clock() - start)))
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(count):
         for name, call in candidates.items():
-            spent, start = 0.0, time.perf_counter()
+            spent, start = 0.0, clock()
             for _ in range(calls[name]):
                 if gap:
-                    spent += time.perf_counter() - start
+                    spent += clock() - start
                     time.sleep(gap)
-                    start = time.perf_counter()
+                    start = clock()
                 call()
-            times[name].append((spent + time.perf_counter() - start) / calls[name])
+            times[name].append((spent + clock() - start) / calls[name])
     return times
 
 
@@ -133,6 +138,7 @@ def compare(
     gap: float = 0.0,
     dtype: torch.dtype | None = None,
     compute_dtype: str = "float32",
+    clock: Callable[[], float] = time.perf_counter,
     **options: Any,
 ) -> dict[str, Any]:
     """Our layer of a built-in cell beside a peer, in `count` rounds of about `seconds` each, interleaved.
@@ -140,7 +146,7 @@ def compare(
     Args:
         shape: T, B, I and H.
         theirs: the peer; by default torch.nn's layer of the cell's family.
-        lengths: [B]. gap: as in `rounds`. compute_dtype: of our layer. options: of both layers.
+        lengths: [B]. gap, clock: as in `rounds`. compute_dtype: of our layer. options: of both layers.
 
     Returns:
         Medians "train ms", "its train ms", "infer ms", "its infer ms"; "ratio" and "infer ratio", medians of the rounds'
@@ -153,7 +159,7 @@ def compare(
     theirs = standard if theirs is None else theirs
     sides = both_sides(ours, theirs, torch.randn(steps, batch, inputs, dtype=dtype), lengths)
     chosen = sides if inference else {side: sides[side] for side in ("ours", "theirs")}
-    times = rounds(chosen, count, seconds, gap)
+    times = rounds(chosen, count, seconds, gap, clock)
     median = {side: statistics.median(found) for side, found in times.items()}
     share = 1.0 if lengths is None else float(lengths.double().mean()) / steps
     found: dict[str, Any] = {

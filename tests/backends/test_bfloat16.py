@@ -184,3 +184,14 @@ def test_tiles_need_amx_and_the_systems_permission(monkeypatch, bfloat16_here):
     monkeypatch.undo()
     without(monkeypatch, "amx-bf16")
     assert target.bfloat16_products() == target.PAIRS
+
+
+@pytest.mark.parametrize("make", [nn.LSTM, nn.GRU])
+def test_a_stream_rounds_as_its_layer_does(make, bfloat16_here):
+    layer, x = make(20, 40, num_layers=2, compute_dtype="bfloat16"), torch.randn(5, 3, 20)
+    with torch.no_grad():
+        whole = layer(x)[0].numpy()
+    stream = layer.stream(3)
+    np.testing.assert_array_equal(np.stack([stream.step(step) for step in x.numpy()]), whole)
+    layer.compute_dtype = "float32"
+    assert not np.array_equal(layer.stream(3).step(x[0].numpy()), whole[0])

@@ -1,11 +1,14 @@
 """The cache of compiled kernels: used when sound, rebuilt when damaged or foreign, keyed by everything that matters."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 
 from gatewise import cells
 from gatewise.backends.cpu import compile as compiling
+from gatewise.backends.cpu import store, target
 from gatewise.backends.cpu.layout import Layout
 from gatewise.backends.cpu.target import host
 from gatewise.plan import plan
@@ -15,6 +18,7 @@ SIZES = {"input_size": 3, "hidden_size": 5}
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
+    host()  # what is remembered of the processor stays out of it
     monkeypatch.setenv("GATEWISE_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
@@ -36,7 +40,7 @@ def test_a_second_build_does_not_compile(folder, monkeypatch):
         lambda data: b"",
         lambda data: data[:50],
         lambda data: data[:-1],
-        lambda data: data[:-8] + b"\0" * 8,
+        lambda data: data[:-8] + b"\1" * 8,
         lambda data: b"x" + data[1:],
         lambda data: data[: len(data) // 2] + b"!" + data[len(data) // 2 + 1 :],
     ],
@@ -47,15 +51,16 @@ def test_a_damaged_entry_is_rebuilt(folder, damage):
     sound = entry.read_bytes()
     entry.write_bytes(damage(sound))
     key = entry.stem
-    assert compiling.read_entry(entry, key) is None
+    assert store.read(key) is None
     build()
-    assert compiling.read_entry(entry, key) is not None
+    assert store.read(key) is not None
 
 
 def test_an_entry_under_a_foreign_name_is_not_trusted(folder):
     build()
     (entry,) = folder.iterdir()
-    assert compiling.read_entry(entry, "0" * 64) is None
+    entry.rename(folder / f"{'0' * 64}.o")
+    assert store.read("0" * 64) is None
 
 
 def test_a_folder_that_cannot_be_written_to_is_no_error(tmp_path, monkeypatch):
@@ -81,8 +86,40 @@ def test_the_key_covers_all_that_matters(monkeypatch):
     ]
     keys = {compiling.cache_key(o) for o in (base, *others)}
     assert len(keys) == 1 + len(others)
-    monkeypatch.setattr(compiling, "_versions", lambda: ("0.0", (1, 2, 3)))
+    monkeypatch.setattr(store, "compiler_version", lambda: "0.0")
     assert compiling.cache_key(base) not in keys
     same = Layout(plan(cells.get("lstm", forget_bias=3.0)), SIZES, t, "float32", "infer")
     monkeypatch.undo()
     assert compiling.cache_key(same) in keys  # how a bias starts is no part of the code
+
+
+FIRST_CALL = """
+import sys
+import numpy as np
+from gatewise import cells
+from gatewise.backends import run_layer
+cell, sizes = cells.get("lstm"), {"input_size": 3, "hidden_size": 5}
+params = {p.name: np.full(p.shape(sizes), 0.1, np.float32) for p in cell.parameters}
+y = run_layer(cell, params, np.ones((2, 1, 3), np.float32)).y
+print("llvmlite" in sys.modules, y.tobytes().hex())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the system's own loader is LLVM's")
+def test_a_kernel_of_the_cache_runs_without_the_compiler(folder):
+    first, again = (
+        subprocess.run([sys.executable, "-c", FIRST_CALL], capture_output=True, text=True, check=True).stdout.split()
+        for _ in range(2)
+    )
+    assert first[0] == "True"
+    assert again[0] == ("False" if host().triple.startswith("x86_64") else "True")
+    assert first[1] == again[1]
+
+
+def test_what_is_remembered_of_the_processor_is_what_llvm_says(folder):
+    target._processor.cache_clear()
+    asked = target._processor()
+    target._processor.cache_clear()
+    assert target._processor() == asked
+    llvm = target.binding()
+    assert asked == (llvm.get_process_triple(), llvm.get_host_cpu_name(), dict(llvm.get_host_cpu_features()))

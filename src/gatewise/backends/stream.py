@@ -15,8 +15,9 @@ class Stream:
     """One layer over `batch` sequences at once, a step a call, on NumPy arrays. Weights are taken as they are now.
 
     params by name, as the equations use them (`Parameter.constrained`); sizes: every dim of the cell; dtype: float32 or
-    float64; shift [input_size]: what is taken from every input first. It runs on the caller's thread, compiled where
-    llvmlite is installed, else interpreted; compiled, the numbers are those of `run_layer` to the bit.
+    float64; shift [input_size]: what is taken from every input first; compute_dtype: "bfloat16" rounds the operands of
+    products to it, in float32 alone. It runs on the caller's thread, compiled where llvmlite is installed, else interpreted;
+    compiled, the numbers are those of the layer over a whole sequence to the bit.
 
         >>> from gatewise import cells
         >>> sizes = {"input_size": 2, "hidden_size": 3}
@@ -34,6 +35,7 @@ class Stream:
         batch: int = 1,
         dtype: str = "float32",
         shift: np.ndarray | None = None,
+        compute_dtype: str | None = None,
     ):
         if not isinstance(batch, int) or isinstance(batch, bool) or batch < 1:
             raise GatewiseError(f"batch must be a whole number above 0, got {batch!r}")
@@ -42,9 +44,9 @@ class Stream:
         if compiler_available():
             from .cpu.stepper import Stepper
 
-            self._stepper = Stepper(cell, params, sizes, batch, dtype)
+            self._stepper = Stepper(cell, params, sizes, batch, dtype, compute_dtype)
         else:
-            self._stepper = _Interpreted(cell, params, sizes, batch, dtype)
+            self._stepper = _Interpreted(cell, params, sizes, batch, dtype, compute_dtype)
         self._x = self._stepper.x[0]
 
     def step(self, x: np.ndarray | Sequence) -> np.ndarray:
@@ -113,12 +115,20 @@ class StreamStack:
 class _Interpreted:
     """What `Stepper` does, op by op."""
 
-    def __init__(self, cell: Cell, params: Mapping[str, np.ndarray], sizes: Mapping[str, int], batch: int, dtype: str):
-        self.cell = cell
+    def __init__(
+        self,
+        cell: Cell,
+        params: Mapping[str, np.ndarray],
+        sizes: Mapping[str, int],
+        batch: int,
+        dtype: str,
+        compute_dtype: str | None,
+    ):
+        self.cell, self.compute_dtype = cell, compute_dtype
         self.params = {name: np.array(a, dtype) for name, a in params.items()}
         self.x = np.zeros((1, batch, sizes[INPUT]), dtype)
         self.states: Sequence[np.ndarray] = tuple(np.zeros((batch, sizes[s.dim]), dtype) for s in cell.states)
 
     def step(self) -> None:
         x = self.x.copy()  # a state may be the input itself
-        self.states = interpret.forward(self.cell, self.params, x, self.states).finals
+        self.states = interpret.forward(self.cell, self.params, x, self.states, compute_dtype=self.compute_dtype).finals

@@ -75,7 +75,7 @@ def stages(cell: Cell, sizes: dict[str, int], stage: str) -> str:
             attr = "" if node.attr is None else f" {'.'.join(node.attr) if isinstance(node.attr, tuple) else node.attr}"
             lines.append(f"%{i} = {node.op}{attr} {' '.join(f'%{a}' for a in node.args)}".rstrip() + f" : {node.dim}")
         return "\n".join([*lines, *(f"return {name} = %{i}" for name, i in cell.graph.outputs)])
-    from ..backends.cpu.compile import emit_text, optimise
+    from ..backends.cpu.compile import emit_text, loops_as_written, optimise
     from ..backends.cpu.layout import Layout
     from ..backends.cpu.target import host
 
@@ -83,7 +83,8 @@ def stages(cell: Cell, sizes: dict[str, int], stage: str) -> str:
     if stage == "llvm":
         return text
     module, machine = optimise(text, host())
-    return machine.emit_assembly(module)
+    with loops_as_written():
+        return machine.emit_assembly(module)
 
 
 @click.command("cells")

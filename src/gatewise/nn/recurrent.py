@@ -20,6 +20,7 @@ from ..ir.cell import HIDDEN, INPUT, Cell, layer_name
 from ..ir.namespaces import ComputeDtype
 from ..ir.trace import Recipe
 from ..ir.transform import zoneout
+from . import operators
 from .normalise import InputNorm, input_matrices
 from .regularise import drop, zoneout_masks
 from .standard import run_fused, standard_of
@@ -235,8 +236,8 @@ class Recurrent(nn.Module):
         """The layers as they are now for use a step at a time, on NumPy arrays and one thread, with nothing dropped.
 
         `stream.step(x)` takes x [batch_size, input_size] and gives y [batch_size, units]; `stream.states` has the states of
-        every layer, and `stream.reset()` begins anew. Raises GatewiseError for a second direction, which would need the
-        future, and for other types than float32 and float64.
+        every layer, and `stream.reset()` begins anew. Products are the layer's own, of `compute_dtype`. Raises GatewiseError
+        for a second direction, which would need the future, and for other types than float32 and float64.
         """
         if self.bidirectional:
             raise GatewiseError("a bidirectional layer reads the future: it cannot be run a step at a time")
@@ -252,7 +253,8 @@ class Recurrent(nn.Module):
             arrays = {p.name: a.cpu().numpy() for p, a in zip(self.cell.parameters, params, strict=True)}
             dtype = str(params[0].dtype).removeprefix("torch.")
             cell = zoneout(self.cell, self.zoneout)
-            layers.append(Stream(cell, arrays, self.layer_sizes(layer), batch_size, dtype, shift))
+            sizes = self.layer_sizes(layer)
+            layers.append(Stream(cell, arrays, sizes, batch_size, dtype, shift, self.compute_dtype))
         return StreamStack(layers)
 
     def _as_tuple(self, states: Any) -> tuple[Tensor, ...] | None:
@@ -439,8 +441,6 @@ def run_direction(
             f"compute_dtype='bfloat16' runs in compiled layers of float32 on a CPU, not {there}; use compute_dtype='float32'"
         )
     if x.device.type == "cpu" and x.dtype in _COMPILED and _KERNELS:
-        from . import operators
-
         if any(t.dtype != x.dtype for t in (*states, *params)):
             raise GatewiseError(f"x is {x.dtype}, but a state or parameter is not; use layer.to({x.dtype})")
         tensors = (x, *states, *params)

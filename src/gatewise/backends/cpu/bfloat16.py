@@ -202,12 +202,12 @@ def emit_tile(
     name: str,
 ) -> ir.Function:
     """The same as `products.emit_tile`; start and stop count depths of 32."""
-    sliced = len(phases) < len(chunk.phases) or bool(layout.slices(chunk, panels.units))
+    sliced = len(phases) < len(chunk.phases) or bool(layout.slices(chunk, panels))
     arguments = [("frame", POINTER), ("row", I64), ("packed", POINTER), ("scratch", POINTER)]
     f = m.function(name, arguments + ([("start", I64), ("stop", I64), ("begin", I64)] if sliced else []))
     b, u, strip = f.b, panels.units, layout.operands_bytes(geometry)
-    width = len(geometry.group.accumulators) * u * layout.vector_bytes
-    scratch = f.at(f.arg["scratch"], chunk.first * u * layout.vector_bytes)
+    width = layout.scratch_bytes(geometry, panels)
+    scratch = f.at(f.arg["scratch"], layout.accumulator_offset(geometry, panels, chunk.first, 0))
     args = f.pointer_field(f.arg["frame"], layout.frame["args"])
     operands = f.pointer_field(args, layout.fields["operands"])
     product = _sums(f, layout, rows, chunk.count * u)
@@ -220,7 +220,7 @@ def emit_tile(
         f.when(b.icmp_signed("==", f.arg["begin"], I64(0)), lambda: product.go_on(scratch, width))
     starts, packed = layout.operands(geometry), f.arg["packed"]
     for phase in phases:
-        start, across = starts[phase.operand][0], layout.phase_width(phase, u)
+        start, across = starts[phase.operand][0], layout.phase_width(phase, panels)
         positions = phase.entries[:1] if phase.transposed else phase.entries
         targets = [position * u + j for position, _, _ in positions for j in range(u)]
 
@@ -230,7 +230,7 @@ def emit_tile(
 
         span = (f.arg["start"], f.arg["stop"]) if sliced else (0, layout.phase_rows(phase) // DEPTH)
         f.loop(span[1], depth, start=span[0])
-        packed = f.at(packed, layout.phase_bytes(phase, u))
+        packed = f.at(packed, layout.phase_bytes(phase, panels))
     product.end(scratch, width)
     return f.end()
 

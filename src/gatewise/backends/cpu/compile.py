@@ -1,26 +1,22 @@
-"""From a layout to machine code, through a cache on disk.
+"""From a layout to machine code, through the cache on disk (`store`).
 
-An entry of the cache is an object file behind a header with a digest of its bytes and the key that asked for it. The key
-covers the cell's equations, the sizes, the dtype, the target, the versions of llvmlite and LLVM and the text of every
-source file that has a say in the code. What does not match, or is damaged, is built anew and written over.
+The key of an entry covers the cell's equations, the sizes, the dtype, the target, the version of llvmlite and the text of
+every source file that has a say in the code.
 """
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import json
-import os
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 
 from ...plan import Plan
+from . import image, store
 from .layout import Layout
 from .target import Target, binding
 from .team import YIELD, yield_address
 
-_MAGIC = b"gatewise-object-1\n"
 _engines: list[object] = []  # machine code lives as long as its engine
 
 
@@ -29,20 +25,33 @@ class Kernel:
     all of them."""
 
     def __init__(self, layout: Layout, code: bytes):
-        llvm = binding()
-        _name_what_kernels_call()
-        machine = machine_of(layout.target)
-        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-        engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-        engine.finalize_object()
-        _engines.append(engine)
         self.layout = layout
         self.blueprints: dict = {}  # of the runner, by the shape of the call
-        self.run_team = engine.get_function_address("run_team")
-        self.pack_team = engine.get_function_address("pack_team")
+        names = ["run", "pack", "run_team", "pack_team"]
+        run, pack, self.run_team, self.pack_team = addresses(code, layout.target, names)
         prototype = ctypes.CFUNCTYPE(None, ctypes.c_int64)  # a foreign call: the GIL is released while it runs
-        self.pack = prototype(engine.get_function_address("pack"))
-        self.run = prototype(engine.get_function_address("run"))
+        self.run, self.pack = prototype(run), prototype(pack)
+
+
+def addresses(code: bytes, target: Target, names: list[str]) -> list[int]:
+    """The addresses of functions of machine code, an image or an object file, which is loaded for good."""
+    if image.loadable(code):
+        found = image.load(code, _address_of)
+        return [found[name] for name in names]
+    llvm = binding()
+    _name_what_kernels_call()
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine_of(target))
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    _engines.append(engine)
+    return [engine.get_function_address(name) for name in names]
+
+
+def _address_of(name: str) -> int:
+    """Where a function of the system that kernels call is."""
+    if name == YIELD:
+        return yield_address()
+    return ctypes.cast(getattr(ctypes.CDLL(None), name), ctypes.c_void_p).value or 0
 
 
 @cache
@@ -51,21 +60,25 @@ def _name_what_kernels_call() -> None:
 
 
 def machine_of(target: Target):
-    """LLVM's code generator for a target."""
+    """LLVM's code generator for a target. On Linux its code can be linked into an image."""
     llvm = binding()
     found = llvm.Target.from_triple(target.triple)
-    return found.create_target_machine(cpu=target.cpu, features=target.features, opt=2, jit=True, codemodel="jitdefault")
+    if target.triple.startswith("x86_64") and "linux" in target.triple:
+        kind = {"reloc": "pic", "codemodel": "small"}
+    else:
+        kind = {"jit": True, "codemodel": "jitdefault"}
+    return found.create_target_machine(cpu=target.cpu, features=target.features, opt=2, **kind)
 
 
 def build_kernel(plan: Plan, sizes: dict[str, int], dtype: str, mode: str, target: Target, bfloat16: str = "") -> Kernel:
     """The kernel of a plan at the given sizes: from the cache on disk if it has a sound entry, else compiled."""
     layout = Layout(plan, sizes, target, dtype, mode, bfloat16)
     key = cache_key(layout)
-    path = cache_folder() / f"{key}.o"
-    code = read_entry(path, key)
+    code = store.read(key)
     if code is None:
         code = compile_object(emit_text(layout), target)
-        write_entry(path, key, code)
+        code = image.link(code) or code
+        store.write(key, code)
     return Kernel(layout, code)
 
 
@@ -103,36 +116,21 @@ def optimise(text: str, target: Target):
 def compile_object(text: str, target: Target) -> bytes:
     """Machine code, as an object file."""
     module, machine = optimise(text, target)
-    return machine.emit_object(module)
+    with loops_as_written():
+        return machine.emit_object(module)
 
 
-# the cache ---------------------------------------------------------------------------------------------------------
-
-
-def cache_folder() -> Path:
-    """Where compiled kernels are kept: $GATEWISE_CACHE, or gatewise under the user's cache folder."""
-    if os.environ.get("GATEWISE_CACHE"):
-        return Path(os.environ["GATEWISE_CACHE"]).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or "~/.cache"
-    return Path(base).expanduser() / "gatewise"
-
-
-@cache
-def _sources_digest() -> str:
-    """A digest of the source files that shape the code."""
-    package = Path(__file__).resolve().parents[2]
-    digest = hashlib.sha256()
-    for folder in ("ir", "plan", "backends"):
-        for path in sorted((package / folder).rglob("*.py")):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-@cache
-def _versions() -> tuple:
-    import llvmlite
-
-    return llvmlite.__version__, binding().llvm_version_info
+@contextmanager
+def loops_as_written() -> Iterator[None]:
+    """While code is generated: without the pass that looks for cheaper addresses in loops. It takes a third of the time of
+    generating code, and ours, whose sizes are constants, runs no faster for it. The setting is one for the whole process,
+    so it is put back for other users of LLVM."""
+    llvm = binding()
+    llvm.set_option("gatewise", "-disable-lsr=true")
+    try:
+        yield
+    finally:
+        llvm.set_option("gatewise", "-disable-lsr=false")
 
 
 def cache_key(layout: Layout) -> str:
@@ -153,36 +151,7 @@ def cache_key(layout: Layout) -> str:
         t.lanes,
         t.registers,
         t.fma,
-        _versions(),
-        _sources_digest(),
+        store.compiler_version(),
+        store.sources_digest(),
     ]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-
-
-def read_entry(path: Path, key: str) -> bytes | None:
-    """The code of a sound entry, else None."""
-    try:
-        data = path.read_bytes()
-    except OSError:
-        return None
-    head = _MAGIC + key.encode() + b"\n"
-    if not data.startswith(head) or len(data) < len(head) + 32:
-        return None
-    digest, code = data[len(head) : len(head) + 32], data[len(head) + 32 :]
-    return code if hashlib.sha256(code).digest() == digest else None
-
-
-def write_entry(path: Path, key: str, code: bytes) -> None:
-    """Write an entry under a temporary name and rename it. A folder that cannot be written to is no error."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".building-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(_MAGIC + key.encode() + b"\n" + hashlib.sha256(code).digest() + code)
-            os.replace(name, path)
-        except OSError:
-            os.unlink(name)
-            raise
-    except OSError:
-        return
+    return store.key_of(facts)

@@ -16,6 +16,7 @@ from .target import Target
 I1, I16, I32, I64 = (ir.IntType(n) for n in (1, 16, 32, 64))
 POINTER = ir.PointerType()
 VOID = ir.VoidType()
+_LINE = 64  # bytes of a cache's line
 _X86_FLUSH = 0x8040  # MXCSR: flush to zero, denormals are zero
 _ARM_FLUSH = 1 << 24  # FPCR: flush to zero
 
@@ -149,6 +150,12 @@ class Function:
             b.call(load, [b.or_(before, I64(_ARM_FLUSH))])
             return lambda: b.call(load, [before])
         return lambda: None
+
+    def prefetch(self, pointer: Any, size: int, cache: int) -> None:
+        """Ask for so many bytes of memory that will be needed soon, to be brought into the first or second cache."""
+        ask = self.m.declare("llvm.prefetch.p0", VOID, [POINTER, I32, I32, I32])
+        for k in range(0, size, _LINE):
+            self.b.call(ask, [self.at(pointer, k), I32(0), I32(4 - cache), I32(1)])
 
     # control ---------------------------------------------------------------------------------------------------
 
@@ -291,14 +298,25 @@ class Function:
 def transpose(f: Function, rows: list[Any]) -> list[Any]:
     """A square of vectors, transposed by halves: log2(lanes) rounds of shuffles."""
     n = f.m.lanes
-    rows = list(rows)
+    whole, wide = rows[0].type, ir.VectorType(ir.IntType(16 * f.m.size), n // 2)
+    rows = [f.b.bitcast(row, wide) for row in rows]  # rounds that move pairs: half the lanes compile in half the time
     half = n // 2
-    while half:
-        for i in range(n):
-            if i & half:
-                continue
-            a, b = rows[i], rows[i + half]
-            rows[i] = f.shuffle(a, b, [j if not j & half else (j ^ half) + n for j in range(n)])
-            rows[i + half] = f.shuffle(a, b, [j ^ half if not j & half else j + n for j in range(n)])
+    while half > 1:
+        _exchange(f, rows, half, 2)
         half //= 2
+    rows = [f.b.bitcast(row, whole) for row in rows]
+    _exchange(f, rows, 1, 1)
     return rows
+
+
+def _exchange(f: Function, rows: list[Any], half: int, width: int) -> None:
+    """One round, on vectors whose lanes are `width` numbers wide."""
+    n = len(rows) // width
+    move = half // width
+    typ = ir.VectorType(I32, n)
+    upper = ir.Constant(typ, [j if not j & move else (j ^ move) + n for j in range(n)])
+    lower = ir.Constant(typ, [j ^ move if not j & move else j + n for j in range(n)])
+    for i in range(len(rows)):
+        if not i & half:
+            a, b = rows[i], rows[i + half]
+            rows[i], rows[i + half] = f.b.shuffle_vector(a, b, upper), f.b.shuffle_vector(a, b, lower)

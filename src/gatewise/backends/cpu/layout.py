@@ -8,13 +8,14 @@ accumulator. The workspace of a thread holds its rows only.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
 
+from ...ir.cell import INPUT as INPUT_DIM
 from ...ir.cell import Cell, units
 from ...ir.graph import SCALAR as ONE
 from ...plan import Group, Plan, Product, Schedule, delayed_inputs
@@ -66,22 +67,22 @@ class Chunk:
 @dataclass(frozen=True)
 class Panels:
     """`count` panels from vector `first` on, each of `units` vectors; `tail` units are in the last vector of the last
-    one, 0 if it is full."""
+    one, 0 if it is full. Compact: in a tile the accumulators have `tail` lanes each, one after the other."""
 
     first: int
     count: int
     units: int
     tail: int
+    compact: bool = False
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """How a group is cut up. tile_rows: the sizes of its tiles, largest first; the last is 1, but for AMX's only size."""
+    """How a group is cut up."""
 
     group: Group
     panels: tuple[Panels, ...]
     chunks: tuple[Chunk, ...]
-    tile_rows: tuple[int, ...]
 
 
 @dataclass
@@ -157,11 +158,11 @@ class Layout:
 
     def _geometry(self, group: Group) -> Geometry:
         if group.dim == ONE:
-            return Geometry(group, (Panels(0, 1, 1, 1),), (), (1,))
+            return Geometry(group, (Panels(0, 1, 1, 1),), ())
         count = len(group.accumulators)
         widest = max(_TILE_ROWS[self.target.registers])
         if not count:
-            return Geometry(group, self.panels_of(group.dim, 1), (), (1,))
+            return Geometry(group, self.panels_of(group.dim, 1), ())
         units = max(1, widest // count)
         pieces = -(-count * units // widest)
         base, extra = divmod(count, pieces)
@@ -170,11 +171,47 @@ class Layout:
             n = base + (k < extra)
             chunks.append(Chunk(first, n, self._phases(group, first, n)))
             first += n
-        most = _TILE_ROWS[self.target.registers][(base + (extra > 0)) * units]
+        *full, last = self.panels_of(group.dim, units)
+        return Geometry(group, (*full, replace(last, compact=self._compacts(last, chunks))), tuple(chunks))
+
+    def _compacts(self, panels: Panels, chunks: Sequence[Chunk]) -> bool:
+        """Whether the accumulators of a panel's few units fit into fewer vectors: each source must feed all of them."""
+        return (
+            not self.bfloat16
+            and panels.units == 1
+            and panels.tail > 0
+            and all(not p.transposed and [e[0] for e in p.entries] == list(range(c.count)) for c in chunks for p in c.phases)
+            and all(-(-c.count * panels.tail // self.lanes) < c.count for c in chunks)
+        )
+
+    def sums(self, accumulators: int, panels: Panels) -> int:
+        """Vectors a row that so many accumulators of a panel take."""
+        if panels.compact:
+            return -(-accumulators * panels.tail // self.lanes)
+        return accumulators * panels.units
+
+    def scratch_bytes(self, geometry: Geometry, panels: Panels, chunks: int | None = None) -> int:
+        """Bytes a row of the accumulators of so many chunks, by default of all."""
+        return sum(self.sums(c.count, panels) for c in geometry.chunks[:chunks]) * self.vector_bytes
+
+    def accumulator_offset(self, geometry: Geometry, panels: Panels, index: int, vector: int) -> int:
+        """Where in a row of the scratch a vector of an accumulator begins."""
+        k, chunk = next((k, c) for k, c in enumerate(geometry.chunks) if index < c.first + c.count)
+        place = index - chunk.first
+        within = (
+            place * panels.tail * self.itemsize if panels.compact else (place * panels.units + vector) * self.vector_bytes
+        )
+        return self.scratch_bytes(geometry, panels, k) + within
+
+    def tile_rows(self, geometry: Geometry, panels: Panels) -> tuple[int, ...]:
+        """The sizes of a panel's tiles, largest first; the last is 1, but for AMX's only size."""
+        if not geometry.chunks:
+            return (1,)
         if self.bfloat16 == TILES:
-            return Geometry(group, self.panels_of(group.dim, units), tuple(chunks), (STRIP,))
-        fewer = _FEWER_ROWS if group.when == "step" else (1,)  # a block of steps has many rows: few are left over
-        return Geometry(group, self.panels_of(group.dim, units), tuple(chunks), (most, *fewer))
+            return (STRIP,)
+        most = _TILE_ROWS[self.target.registers][max(self.sums(c.count, panels) for c in geometry.chunks)]
+        fewer = _FEWER_ROWS if geometry.group.when == "step" else (1,)  # a block of steps has many rows: few are left over
+        return (most, *fewer)
 
     def source_place(self, product: Product) -> Place:
         """Where a product finds its source."""
@@ -217,36 +254,36 @@ class Layout:
             count = self.units(phase.dim)
         return -(-count // DEPTH) * DEPTH if self.bfloat16 else count
 
-    def phase_width(self, phase: Phase, units: int) -> int:
+    def phase_width(self, phase: Phase, panels: Panels) -> int:
         """Vectors in a row of the packed right operand; in bfloat16 a vector has two numbers of each unit."""
-        return (1 if phase.transposed else len(phase.entries)) * units
+        return self.sums(1 if phase.transposed else len(phase.entries), panels)
 
-    def phase_bytes(self, phase: Phase, units: int) -> int:
+    def phase_bytes(self, phase: Phase, panels: Panels) -> int:
         rows = self.phase_rows(phase) // (2 if self.bfloat16 else 1)
-        return rows * self.phase_width(phase, units) * self.vector_bytes
+        return rows * self.phase_width(phase, panels) * self.vector_bytes
 
-    def slices(self, chunk: Chunk, units: int) -> list[tuple[int, int, int]]:
+    def slices(self, chunk: Chunk, panels: Panels) -> list[tuple[int, int, int]]:
         """A chunk's panel cut so that a slice stays in the first cache: (phase, first and last of its inner rows, or of
         its vectors where it is transposed, or of the tiles that are deep in it). Empty where the whole panel stays there."""
-        if self.chunk_bytes(chunk, units) <= SLICE_BYTES:
+        if self.chunk_bytes(chunk, panels) <= SLICE_BYTES:
             return []
         found = []
         for n, phase in enumerate(chunk.phases):
             count = self.phase_rows(phase) // DEPTH if self.bfloat16 else self.inner_steps(phase)
-            pieces = min(count, -(-self.phase_bytes(phase, units) // SLICE_BYTES))
+            pieces = min(count, -(-self.phase_bytes(phase, panels) // SLICE_BYTES))
             step = 1 if phase.transposed or self.bfloat16 else SLICE_STEP
             cuts = [count * k // pieces // step * step for k in range(pieces)] + [count]
             found += [(n, a, b) for a, b in pairwise(cuts) if a < b]
         return found
 
-    def chunk_bytes(self, chunk: Chunk, units: int) -> int:
-        return sum(self.phase_bytes(p, units) for p in chunk.phases)
+    def chunk_bytes(self, chunk: Chunk, panels: Panels) -> int:
+        return sum(self.phase_bytes(p, panels) for p in chunk.phases)
 
-    def panel_bytes(self, geometry: Geometry, units: int) -> int:
-        return sum(self.chunk_bytes(c, units) for c in geometry.chunks)
+    def panel_bytes(self, geometry: Geometry, panels: Panels) -> int:
+        return sum(self.chunk_bytes(c, panels) for c in geometry.chunks)
 
     def group_bytes(self, geometry: Geometry) -> int:
-        return sum(p.count * self.panel_bytes(geometry, p.units) for p in geometry.panels)
+        return sum(p.count * self.panel_bytes(geometry, p) for p in geometry.panels)
 
     @cached_property
     def step_bytes(self) -> int:
@@ -384,6 +421,19 @@ class Layout:
             if any(p.kind == "dx" for g in self.schedule.groups for _, p in g.stores):
                 names.append("dx")
         return names + [f"record:{p.name}" for g in self.schedule.groups for _, p in g.stores if p.kind == "record"]
+
+    def row_bytes(self, name: str) -> int:
+        """Bytes of a row of one of these arrays."""
+        kind, _, what = name.partition(":")
+        if kind in ("old", "new", "carry"):
+            dim = next(s.dim for s in self.cell.states if s.name == what)
+        elif kind == "record":
+            dim = self.cell.named_dims[what]
+        elif kind == "given":
+            dim = self.cell.given[what]
+        else:
+            dim = self.cell.output_dim if kind == "dy" else INPUT_DIM
+        return self.units(dim) * self.itemsize
 
     @cached_property
     def fields(self) -> dict[str, int]:

@@ -189,7 +189,15 @@ class OuterEmitter:
             for lane, n in _tile_rows(layout, p.units):
                 function = self.tile(p.units, p.tail, n, slots)
                 valid = f.b.sub(I64(height - lane), first)
-                f.call(function, f.at(left, lane * es), right, count, f.at(out, lane * columns * es), columns * es, valid)
+                place = f.at(out, lane * columns * es)
+
+                def tile(lane=lane, function=function, valid=valid, place=place) -> None:
+                    f.call(function, f.at(left, lane * es), right, count, place, columns * es, valid)
+
+                if lane < (height - 1) % layout.lanes + 1:
+                    tile()
+                else:  # past the last unit in the last vector of them
+                    f.when(f.b.icmp_signed(">", valid, I64(0)), tile)
 
         self._vectors(f, args, o, row, total, vector)
 

@@ -8,9 +8,9 @@ import time
 
 from llvmlite import ir
 
-from .compile import compile_object, machine_of
+from .compile import addresses, compile_object
 from .emit import I64, POINTER, Module
-from .target import Target, binding, host
+from .target import Target, host
 
 _CHAINS = {32: 24, 16: 12}  # independent sums: enough to hide an addition's latency, few enough to stay in registers
 
@@ -37,12 +37,9 @@ def _emit(target: Target, dtype: str) -> str:
 
 def peak_rate(threads: int, dtype: str = "float32", seconds: float = 0.2) -> float:
     """Multiplications and additions a second of all threads together: the best of five runs, in registers alone."""
-    llvm, target = binding(), host()
-    code = compile_object(_emit(target, dtype), target)
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine_of(target))
-    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-    engine.finalize_object()
-    function = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_void_p)(engine.get_function_address("peak"))
+    target = host()
+    (peak,) = addresses(compile_object(_emit(target, dtype), target), target, ["peak"])
+    function = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_void_p)(peak)
     lanes, chains = target.vector(dtype), _CHAINS[target.registers]
     size = lanes * chains * (4 if dtype == "float32" else 8)
     operations = 2 * lanes * chains

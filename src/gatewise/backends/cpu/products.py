@@ -33,15 +33,15 @@ def emit_tile(
 
     For a single phase of several, tile(..., start, stop, begin) adds a slice of it to what scratch holds, or begins there.
     """
-    sliced = len(phases) < len(chunk.phases) or bool(layout.slices(chunk, panels.units))
+    sliced = len(phases) < len(chunk.phases) or bool(layout.slices(chunk, panels))
     arguments = [("frame", POINTER), ("row", I64), ("packed", POINTER), ("scratch", POINTER)]
     f = m.function(name, arguments + ([("start", I64), ("stop", I64), ("begin", I64)] if sliced else []))
     f.arg["packed"].add_attribute("noalias")
-    u, size = panels.units, layout.itemsize
-    sums = [[f.slot(m.vector) for _ in range(chunk.count * u)] for _ in range(rows)]
-    width = len(geometry.group.accumulators) * u * layout.vector_bytes
+    size = layout.itemsize
+    sums = [[f.slot(m.vector) for _ in range(layout.sums(chunk.count, panels))] for _ in range(rows)]
+    width, first = layout.scratch_bytes(geometry, panels), layout.accumulator_offset(geometry, panels, chunk.first, 0)
     places = [
-        (s, f.at(f.arg["scratch"], r * width + (chunk.first * u + j) * layout.vector_bytes))
+        (s, f.at(f.arg["scratch"], r * width + first + j * layout.vector_bytes))
         for r, row in enumerate(sums)
         for j, s in enumerate(row)
     ]
@@ -57,8 +57,8 @@ def emit_tile(
     packed = f.arg["packed"]
     for phase in phases:
         span = (f.arg["start"], f.arg["stop"]) if sliced else (0, layout.inner_steps(phase))
-        (_panel_phase if phase.transposed else _row_phase)(f, layout, phase, u, sums, packed, span)
-        packed = f.at(packed, layout.phase_bytes(phase, u))
+        (_panel_phase if phase.transposed else _row_phase)(f, layout, phase, panels, sums, packed, span)
+        packed = f.at(packed, layout.phase_bytes(phase, panels))
     for s, place in places:
         f.b.store(f.b.load(s, typ=m.vector), place, align=size)
     return f.end()
@@ -75,11 +75,11 @@ def _row_pointers(f: Function, layout: Layout, phase: Phase, rows: int) -> list[
     return [f.at(base, f.mul(row, stride), r * stride) for r in range(rows)]
 
 
-def _row_phase(f: Function, layout: Layout, phase: Phase, u: int, sums, packed: Any, span: tuple[Any, Any]) -> None:
+def _row_phase(f: Function, layout: Layout, phase: Phase, panels: Panels, sums, packed: Any, span: tuple[Any, Any]) -> None:
     m, b = f.m, f.b
     pointers = _row_pointers(f, layout, phase, len(sums))
-    width = len(phase.entries) * u
-    targets = [position * u + j for position, _, _ in phase.entries for j in range(u)]
+    width = layout.phase_width(phase, panels)
+    targets = [position * panels.units + j for position, _, _ in phase.entries for j in range(panels.units)][:width]
 
     def step(k: Any) -> None:
         line = f.at(packed, f.mul(k, width * layout.vector_bytes))
@@ -94,13 +94,16 @@ def _row_phase(f: Function, layout: Layout, phase: Phase, u: int, sums, packed: 
     f.unrolled(span[1], step, times, start=span[0], even=even)
 
 
-def _panel_phase(f: Function, layout: Layout, phase: Phase, u: int, sums, packed: Any, span: tuple[Any, Any]) -> None:
+def _panel_phase(
+    f: Function, layout: Layout, phase: Phase, panels: Panels, sums, packed: Any, span: tuple[Any, Any]
+) -> None:
     m, b, frame = f.m, f.b, layout.frame
-    place, lanes, vb = phase.place, layout.lanes, layout.vector_bytes
+    place, lanes, vb, u = phase.place, layout.lanes, layout.vector_bytes, panels.units
     slots = layout.slots(place)
     base = f.pointer_field(f.arg["frame"], frame[buffer_name(place)])
     across = f.field(f.arg["frame"], frame["across_" + buffer_name(place)])
     base = f.at(base, f.mul(f.arg["row"], slots * vb))
+    tail = layout.units(phase.dim) % lanes  # units in the last vector, whose other lanes are left out
     runs: list[list[int]] = []  # entries whose slots lie one after another and feed one accumulator: one loop
     for e, (position, _, source) in enumerate(phase.entries):
         if e and phase.entries[e - 1][0] == position and phase.entries[e - 1][2].slot + 1 == source.slot:
@@ -111,6 +114,10 @@ def _panel_phase(f: Function, layout: Layout, phase: Phase, u: int, sums, packed
     def vector(v: Any) -> None:
         left_base = f.at(base, f.b.mul(v, across))
         line = f.at(packed, f.mul(v, len(phase.entries) * lanes * u * vb))
+        following = f.at(left_base, across)  # a jump in memory that the processor does not see coming
+        for r in range(len(sums)):
+            for place in phase.operand:
+                f.prefetch(f.at(following, r * slots * vb + place.slot * vb), vb, cache=1)
         for run in runs:
             position, _, source = phase.entries[run[0]]
 
@@ -124,7 +131,17 @@ def _panel_phase(f: Function, layout: Layout, phase: Phase, u: int, sums, packed
                         t = position * u + j
                         b.store(f.fma(left, right[j], b.load(row[t], typ=m.vector)), row[t])
 
-            f.unrolled(len(run) * lanes, step, 2 if len(sums) > 4 else 1, even=True)
+            times = 2 if len(sums) > 4 else 1
+            if not tail:
+                f.unrolled(len(run) * lanes, step, times, even=True)
+                continue
+            inside = b.select(b.icmp_signed("==", f.i(v), I64(layout.vectors(phase.dim) - 1)), I64(tail), I64(lanes))
+
+            def slot(n: Any, step=step, inside=inside, times=times) -> None:
+                first = f.mul(n, lanes)
+                f.unrolled(f.add(first, inside), step, times, start=first, even=tail % times == 0)
+
+            f.loop(len(run), slot)
 
     f.loop(span[1], vector, start=span[0])
 
@@ -136,7 +153,8 @@ def _signature(layout: Layout, geometry: Geometry, panels: Panels) -> tuple:
         for c in geometry.chunks
     )
     operands = tuple(layout.operands(geometry)) if layout.bfloat16 else ()
-    return geometry.tile_rows, panels.units, len(geometry.group.accumulators), shape, operands
+    compact = panels.compact and panels.tail
+    return layout.tile_rows(geometry, panels), panels.units, compact, len(geometry.group.accumulators), shape, operands
 
 
 Tiles = dict[int, list[list[ir.Function]]]
@@ -150,10 +168,10 @@ def emit_products(
     signature = _signature(layout, geometry, panels)
     if signature not in made:
         made[signature] = {}
-        for rows in geometry.tile_rows:
+        for rows in layout.tile_rows(geometry, panels):
             found = []
             for k, chunk in enumerate(geometry.chunks):
-                sliced = layout.slices(chunk, panels.units)
+                sliced = layout.slices(chunk, panels)
                 parts = [(p,) for p in chunk.phases] if sliced else [chunk.phases]
                 found.append(
                     [
@@ -168,12 +186,30 @@ def emit_products(
 # packing -------------------------------------------------------------------------------------------------------
 
 
-def emit_transpose(m: Module, layout: Layout) -> ir.Function:
+_TRANSPOSE = [("source", POINTER), ("line", I64), ("rows", I64), ("columns", I64), ("to", POINTER), ("stride", I64)]
+
+
+def emit_transpose_few(m: Module, layout: Layout) -> ir.Function:
+    """Write so few rows of a matrix as columns, number by number: to[k][row] = from[row][k]; what lies past `rows` stays."""
+    f = m.function("transpose_few", _TRANSPOSE)
+    a, b, size = f.arg, f.b, layout.itemsize
+
+    def column(k: Any) -> None:
+        to = f.at(a["to"], b.mul(k, a["stride"]))
+
+        def number(r: Any) -> None:
+            value = f.load_scalar(f.at(a["source"], b.mul(a["line"], r), f.mul(k, size)))
+            b.store(value, f.at(to, f.mul(r, size)), align=size)
+
+        f.loop(a["rows"], number)
+
+    f.loop(a["columns"], column)
+    return f.end()
+
+
+def emit_transpose(m: Module, layout: Layout, few: ir.Function) -> ir.Function:
     """Write a matrix's rows, one vector's worth of them, as columns: to[k][row] = from[row][k], zero past `rows`."""
-    f = m.function(
-        "transpose",
-        [("source", POINTER), ("line", I64), ("rows", I64), ("columns", I64), ("to", POINTER), ("stride", I64)],
-    )
+    f = m.function("transpose", _TRANSPOSE)
     a, b, lanes, size = f.arg, f.b, layout.lanes, layout.itemsize
 
     def block(k: Any) -> None:
@@ -182,21 +218,12 @@ def emit_transpose(m: Module, layout: Layout) -> ir.Function:
         for i, v in enumerate(transpose(f, vectors)):
             f.store(v, f.at(a["to"], b.mul(f.add(k, i), a["stride"])))
 
-    def column(k: Any) -> None:
-        """One by one, where rows or columns are left over."""
-        to = f.at(a["to"], b.mul(k, a["stride"]))
-        f.store(f.constant(0.0), to)
-
-        def number(r: Any) -> None:
-            value = f.load_scalar(f.at(a["source"], b.mul(a["line"], r), f.mul(k, size)))
-            b.store(value, f.at(to, f.mul(r, size)), align=size)
-
-        f.loop(a["rows"], number)
-
     full = b.icmp_signed("==", a["rows"], I64(lanes))
     blocks = b.select(full, b.mul(b.sdiv(a["columns"], I64(lanes)), I64(lanes)), I64(0))
     f.loop(blocks, block, step=lanes)
-    f.loop(a["columns"], column, start=blocks)
+    left, to = b.sub(a["columns"], blocks), f.at(a["to"], b.mul(blocks, a["stride"]))
+    f.loop(left, lambda k: f.store(f.constant(0.0), f.at(to, b.mul(k, a["stride"]))))
+    f.call(few, f.at(a["source"], f.mul(blocks, size)), a["line"], a["rows"], left, to, a["stride"])
     return f.end()
 
 
@@ -222,7 +249,8 @@ def emit_pack(m: Module, layout: Layout) -> ir.Function:
     """pack(args): a thread's share of the packed weights of a schedule, from the parameters as the user holds them."""
     transposes: dict[int, ir.Function] = {}
     copies: dict[tuple[int, int], ir.Function] = {}
-    transposing = None if layout.bfloat16 else emit_transpose(m, layout)
+    few = emit_transpose_few(m, layout)
+    transposing = None if layout.bfloat16 else emit_transpose(m, layout, few)
     f = m.function("pack", [("args", POINTER)], internal=False)
     args, vb = f.arg["args"], layout.vector_bytes
     packed = f.pointer_field(args, layout.fields["packed"])
@@ -234,9 +262,14 @@ def emit_pack(m: Module, layout: Layout) -> ir.Function:
         return base, start, rows, columns
 
     def transpose_phase(phase, panels, place, v) -> None:
-        width = len(phase.entries) * panels.units
+        width = layout.phase_width(phase, panels)
         for e, (_, product, _) in enumerate(phase.entries):
             base, start, _, columns = part(product)
+            if panels.compact:
+                source = f.at(base, f.mul(f.add(f.mul(v, layout.lanes), start), columns * layout.itemsize))
+                to = f.at(place, e * panels.tail * layout.itemsize)
+                f.call(few, source, columns * layout.itemsize, panels.tail, columns, to, width * vb)
+                continue
             if columns not in transposes:
                 transposes[columns] = transposing or bfloat16.emit_transpose(m, layout, columns)
             for j in range(panels.units):
@@ -268,7 +301,7 @@ def emit_pack(m: Module, layout: Layout) -> ir.Function:
     for geometry, group_offset in zip(layout.geometries, layout.packed_offsets, strict=False):
         offset = group_offset
         for panels in geometry.panels if geometry.chunks else ():
-            size = layout.panel_bytes(geometry, panels.units)
+            size = layout.panel_bytes(geometry, panels)
 
             def panel(p: Any, panels=panels, geometry=geometry, offset=offset, size=size) -> None:
                 place = f.at(packed, f.mul(p, size), offset)
@@ -279,7 +312,7 @@ def emit_pack(m: Module, layout: Layout) -> ir.Function:
                             copy_phase(phase, panels, place, v)
                         else:
                             transpose_phase(phase, panels, place, v)
-                        place = f.at(place, layout.phase_bytes(phase, panels.units))
+                        place = f.at(place, layout.phase_bytes(phase, panels))
 
             f.loop(panels.count, panel, start=thread, step=threads)
             offset += panels.count * size

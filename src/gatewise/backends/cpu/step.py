@@ -23,6 +23,8 @@ from .target import TILES
 from .team import emit_barrier
 from .vectormath import EMIT
 
+_MOST_AHEAD = 512  # bytes of a row that are asked for before its step
+
 
 class Epilogue:
     """Writes one group's elementwise work for one kind of panel: epilogue(frame, first row, rows, vector, scratch)."""
@@ -30,7 +32,7 @@ class Epilogue:
     def __init__(self, m: Module, layout: Layout, geometry: Geometry, panels: Panels, name: str):
         arguments = [("frame", POINTER), ("row", I64), ("rows", I64), ("vector", I64), ("scratch", POINTER)]
         self.f = m.function(name, arguments)
-        self.m, self.layout, self.group, self.panels = m, layout, geometry.group, panels
+        self.m, self.layout, self.geometry, self.group, self.panels = m, layout, geometry, geometry.group, panels
         self.graph = layout.schedule.graph
         self.accumulators = {a.node: k for k, a in enumerate(geometry.group.accumulators)}
         self.frame = self.f.arg["frame"]
@@ -154,9 +156,9 @@ class Epilogue:
     def _load(self, i: int, j: int, r: Any, row: Any, pointers: dict[str, Any]) -> Any:
         f, layout, node = self.f, self.layout, self.graph.nodes[i]
         if i in self.accumulators:
-            u = self.panels.units
-            width = len(self.accumulators) * u * layout.vector_bytes
-            return f.load(f.at(f.arg["scratch"], f.mul(r, width), (self.accumulators[i] * u + j) * layout.vector_bytes))
+            width = layout.scratch_bytes(self.geometry, self.panels)
+            offset = layout.accumulator_offset(self.geometry, self.panels, self.accumulators[i], j)
+            return f.load(f.at(f.arg["scratch"], f.mul(r, width), offset))
         if node.op == "const":
             return f.constant(node.attr)
         if node.op == "size":
@@ -221,20 +223,22 @@ class StepEmitter:
                 product = emit_products(m, layout, geometry, panels, f"product{k}_{n}", made)
                 epilogue = Epilogue(m, layout, geometry, panels, f"epilogue{k}_{n}").emit()
                 self.functions.append((geometry, panels, product, epilogue, offset, before))
-                offset += panels.count * layout.panel_bytes(geometry, panels.units)
+                offset += panels.count * layout.panel_bytes(geometry, panels)
                 before += panels.count
 
     def scratch(self, f: Function) -> Any:
         """Room for the accumulators of one tile, or of the rows that share a slice."""
-        vectors = [
-            (SLICE_ROWS if self._sliced(g, p) else g.tile_rows[0]) * len(g.group.accumulators) * p.units
-            for g in self.layout.geometries
+        layout = self.layout
+        sizes = [
+            (SLICE_ROWS if self._sliced(g, p) else layout.tile_rows(g, p)[0]) * layout.scratch_bytes(g, p)
+            for g in layout.geometries
             for p in g.panels
         ]
-        return f.slot(self.m.vector, max([1, *vectors]), align=64)
+        most = max(sizes, default=0) // layout.vector_bytes
+        return f.slot(self.m.vector, most + 1, align=64)  # an epilogue reads past the end of compact accumulators
 
     def _sliced(self, geometry: Geometry, panels: Panels) -> bool:
-        return any(self.layout.slices(c, panels.units) for c in geometry.chunks)
+        return any(self.layout.slices(c, panels) for c in geometry.chunks)
 
     def _slices(
         self, f: Function, frame: Any, geometry: Geometry, panels: Panels, product: Tiles, weights: Any, scratch: Any,
@@ -242,13 +246,13 @@ class StepEmitter:
     ) -> None:  # fmt: skip
         """All products of one panel for some rows, slice after slice, so that weights come from the second cache once."""
         layout, chunk_weights = self.layout, weights
-        width = len(geometry.group.accumulators) * panels.units * layout.vector_bytes
+        width, sizes = layout.scratch_bytes(geometry, panels), layout.tile_rows(geometry, panels)
         for k, chunk in enumerate(geometry.chunks):
             offsets = [0]
             for phase in chunk.phases:
-                offsets.append(offsets[-1] + layout.phase_bytes(phase, panels.units))
+                offsets.append(offsets[-1] + layout.phase_bytes(phase, panels))
             whole = [(0, 0, 0)]
-            for n, (phase, start, stop) in enumerate(layout.slices(chunk, panels.units) or whole):
+            for n, (phase, start, stop) in enumerate(layout.slices(chunk, panels) or whole):
                 packed = f.at(chunk_weights, offsets[phase])
                 span = (start, stop, int(n == 0)) if stop else ()
 
@@ -256,7 +260,7 @@ class StepEmitter:
                     here = f.at(scratch, f.mul(row, width))
                     f.call(product[size][k][phase], frame, f.add(first, row), packed, here, *span)
 
-                self.deal(f, rows, geometry.tile_rows, tile)
+                self.deal(f, rows, sizes, tile)
             chunk_weights = f.at(chunk_weights, offsets[-1])
 
     def deal(self, f: Function, rows: Any, sizes: Sequence[int], body: Callable[[Any, int, Any], None]) -> None:
@@ -298,7 +302,7 @@ class StepEmitter:
         for geometry, panels, product, epilogue, offset, before in self.functions:
             if geometry.group.when != when:
                 continue
-            size = layout.panel_bytes(geometry, panels.units)
+            size = layout.panel_bytes(geometry, panels)
             if self.operands is not None and panels is geometry.panels[0]:
                 self.operands.convert(f, frame, geometry, rows)
 
@@ -325,10 +329,10 @@ class StepEmitter:
                     chunk_weights = weights
                     for chunk, (function,) in zip(geometry.chunks, product[size], strict=True):
                         f.call(function, frame, row, chunk_weights, scratch)
-                        chunk_weights = f.at(chunk_weights, layout.chunk_bytes(chunk, panels.units))
+                        chunk_weights = f.at(chunk_weights, layout.chunk_bytes(chunk, panels))
                     f.call(epilogue, frame, row, count, vector, scratch)
 
-                self.deal(f, rows, geometry.tile_rows, tile)
+                self.deal(f, rows, layout.tile_rows(geometry, panels), tile)
 
             if panels.count == 1:
                 owner = f.b.srem(I64(before), members)
@@ -363,11 +367,9 @@ class Clock:
 
 def row_address(f: Function, layout: Layout, args: Any, clock: Clock, name: str, b_: Any, index: Any) -> Any:
     """The address of a user's array for a row of this step. b_: the row in this thread, index: in the batch."""
-    b, fields, es = f.b, layout.fields, layout.itemsize
+    b, fields, width = f.b, layout.fields, layout.row_bytes(name)
     kind, _, state = name.partition(":")
     if kind in ("old", "new"):
-        dim = next(s.dim for s in layout.cell.states if s.name == state)
-        width = layout.units(dim) * es
         base = f.pointer_field(args, fields[f"new:{state}"])
         stride, mask = f.field(args, fields[f"stride:{state}"]), f.field(args, fields[f"mask:{state}"])
         time = clock.time if kind == "new" else b.sub(clock.time, clock.step)
@@ -378,28 +380,28 @@ def row_address(f: Function, layout: Layout, args: Any, clock: Clock, name: str,
         return b.select(b.icmp_signed("<", b_, clock.rows_before), there, initial)
     base = f.pointer_field(args, fields[name])
     if kind == "carry":
-        dim = next(s.dim for s in layout.cell.states if s.name == state)
-        return f.at(base, f.mul(index, layout.units(dim) * es))
-    if kind == "record":
-        dim = layout.cell.named_dims[state]
-    elif kind == "given":
-        dim = layout.cell.given[state]
-    else:
-        dim = layout.cell.output_dim if kind == "dy" else "input_size"
+        return f.at(base, f.mul(index, width))
     row = b.add(b.mul(clock.time, f.field(args, fields["batch"])), index)
-    return f.at(base, f.mul(row, layout.units(dim) * es))
+    return f.at(base, f.mul(row, width))
 
 
 def _address_rows(f: Function, layout: Layout, clock: Clock, tables: dict[str, Any], first: Any) -> None:
     """The addresses of one step's rows, into tables from entry `first` on."""
     args = f.arg["args"]
     index = f.pointer_field(args, layout.fields["index"])
+    start = f.b.load(index, typ=I64, align=8)
 
     def row(b_: Any) -> None:
         i = f.b.load(f.at(index, f.mul(b_, 8)), typ=I64, align=8)
+        addresses = {name: row_address(f, layout, args, clock, name, b_, i) for name in tables}
         for name, table in tables.items():
-            address = row_address(f, layout, args, clock, name, b_, i)
-            f.b.store(address, f.at(table, f.mul(f.add(first, b_), 8)), align=8)
+            f.b.store(addresses[name], f.at(table, f.mul(f.add(first, b_), 8)), align=8)
+
+        def ask() -> None:
+            for name, address in addresses.items():
+                f.prefetch(address, min(layout.row_bytes(name), _MOST_AHEAD), cache=2)
+
+        f.when(f.b.icmp_signed("!=", i, f.b.add(start, b_)), ask)  # rows in order the processor sees coming
 
     f.loop(clock.rows, row)
 

@@ -15,8 +15,16 @@ class Stepper:
     """Steps of one layer on one thread. `x` and `states` are the memory that a step reads; it leaves the new states in
     `states`, which are other arrays after every step, and the first of them is the output."""
 
-    def __init__(self, cell: Cell, params: Mapping[str, np.ndarray], sizes: Mapping[str, int], batch: int, dtype: str):
-        self._kernel = k = kernel(cell, sizes, dtype, "infer")
+    def __init__(
+        self,
+        cell: Cell,
+        params: Mapping[str, np.ndarray],
+        sizes: Mapping[str, int],
+        batch: int,
+        dtype: str,
+        compute_dtype: str | None = None,
+    ):
+        self._kernel = k = kernel(cell, sizes, dtype, "infer", compute_dtype=compute_dtype)
         self.x = np.zeros((1, batch, sizes[INPUT]), dtype)
         sets = [tuple(np.zeros((1, batch, sizes[s.dim]), dtype) for s in cell.states) for _ in range(2)]
         self._held = held = {p.name: np.array(params[p.name], dtype, order="C") for p in cell.parameters}

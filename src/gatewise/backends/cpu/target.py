@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import json
+import platform
 import sys
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 from ...errors import GatewiseError, require
+from . import store
 
 WIDTHS = (4, 8, 16)  # float32 lanes: SSE or NEON, AVX2, AVX-512
 
@@ -16,6 +20,7 @@ _X86_LEVELS = {  # features that a width needs, beyond the 64-bit baseline
     8: ("avx2", "fma"),
     4: (),
 }
+_DESCRIBES = ("vendor_id", "cpu family", "model", "model name", "stepping", "flags")  # lines of Linux on x86
 TILES, PAIRS = "tiles", "pairs"  # how a processor multiplies bfloat16: AMX tiles, or AVX-512 dot products of pairs
 _PERMIT, _TILE_DATA = (158, 0x1023), 18  # Linux: arch_prctl(ARCH_REQ_XCOMP_PERM, the state of the tiles)
 
@@ -50,11 +55,35 @@ def _initialise(llvm) -> None:
 
 
 @cache
+def _processor() -> tuple[str, str, dict[str, bool]]:
+    """Triple, name and features of this processor, as LLVM sees it; remembered on disk where the system describes it."""
+    facts = _description()
+    key = store.key_of([facts, sys.platform, platform.machine(), store.compiler_version()])
+    known = store.read(key) if facts else None
+    if known is None:
+        llvm = binding()
+        known = json.dumps(
+            [llvm.get_process_triple(), llvm.get_host_cpu_name(), dict(llvm.get_host_cpu_features())]
+        ).encode()
+        if facts:
+            store.write(key, known)
+    triple, name, features = json.loads(known)
+    return triple, name, features
+
+
+def _description() -> list[str]:
+    """What the system says of the first processor that does not change with time; empty where it says nothing."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
+    except OSError:
+        return []
+    return [line for line in lines if line.partition("\t")[0] in _DESCRIBES]
+
+
+@cache
 def host(lanes: int | None = None) -> Target:
     """This machine, at its widest vectors or at the given width. Raises GatewiseError if it has no such vectors."""
-    llvm = binding()
-    found = llvm.get_host_cpu_features()
-    triple = llvm.get_process_triple()
+    triple, name, found = _processor()
     arm = triple.startswith(("aarch64", "arm64"))
     possible = [4] if arm else [w for w in WIDTHS if all(found.get(f, False) for f in _X86_LEVELS[w])]
     if lanes is None:
@@ -72,7 +101,7 @@ def host(lanes: int | None = None) -> Target:
                 features[f] = False
     flat = ",".join(("+" if on else "-") + f for f, on in sorted(features.items()))
     fma = arm or features.get("fma", False)
-    return Target(triple, llvm.get_host_cpu_name(), flat, lanes, 32 if arm or lanes == 16 else 16, fma)
+    return Target(triple, name, flat, lanes, 32 if arm or lanes == 16 else 16, fma)
 
 
 def bfloat16_products(lanes: int | None = None) -> str:

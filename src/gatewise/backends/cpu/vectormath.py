@@ -14,10 +14,11 @@ from typing import Any
 
 from llvmlite import ir
 
-from .emit import I16, Function
+from .emit import I16, I32, Function
 
 _LN2_HIGH = {True: 0.693359375, False: 6.93147180369123816490e-01}
 _LN2_LOW = {True: -2.12194440054690583e-04, False: 1.90821492927058770002e-10}
+_CURRENT_ROUNDING = 4  # of an instruction that could be told another
 _HALF_PI = (1.57079632673412561417e00, 6.07710050630396597660e-11, 2.02226624879595063154e-21)
 
 
@@ -48,11 +49,11 @@ def _power_of_two(f: Function, n: Any) -> Any:
     return f.b.bitcast(f.b.shl(f.b.add(n, f.integer(bias)), f.integer(mantissa)), f.m.vector)
 
 
-def _reduce(f: Function, x: Any) -> tuple[Any, Any]:
-    """n and r with x = n ln 2 + r, |r| <= ln 2 / 2."""
+def _reduce(f: Function, x: Any) -> tuple[Any, Any, Any]:
+    """n, as a float and as an integer, and r with x = n ln 2 + r, |r| <= ln 2 / 2."""
     whole, n = _round(f, x, 1.0 / math.log(2.0))
     r = f.fma(whole, f.constant(-_LN2_HIGH[f.m.single]), x)
-    return n, f.fma(whole, f.constant(-_LN2_LOW[f.m.single]), r)
+    return whole, n, f.fma(whole, f.constant(-_LN2_LOW[f.m.single]), r)
 
 
 def _expm1_reduced(f: Function, r: Any) -> Any:
@@ -61,11 +62,20 @@ def _expm1_reduced(f: Function, r: Any) -> Any:
     return f.fma(f.b.fmul(r, r), q, r)
 
 
+def _wide(f: Function) -> bool:
+    """Whether vectors are of 16 float32 and have AVX-512's instructions."""
+    return f.m.single and f.m.lanes == 16 and f.m.target.triple.startswith("x86_64")
+
+
 def _exp_reduced(f: Function, x: Any) -> Any:
-    """exp(x) for x within about the exponents of numbers, in two factors, so that results beyond the normal numbers round
-    as they should."""
-    n, r = _reduce(f, x)
+    """exp(x) for x within about the exponents of numbers; results beyond the normal numbers round as they should: by the
+    processor's own scaling, or in two factors."""
+    whole, n, r = _reduce(f, x)
     y = f.b.fadd(_expm1_reduced(f, r), f.constant(1.0))
+    if _wide(f):
+        v = f.m.vector
+        scale = f.m.declare("llvm.x86.avx512.mask.scalef.ps.512", v, [v, v, v, I16, I32])
+        return f.b.call(scale, [y, whole, f.constant(0.0), I16(-1), I32(_CURRENT_ROUNDING)])
     half = f.b.ashr(n, f.integer(1))
     y = f.b.fmul(y, _power_of_two(f, half))
     return f.b.fmul(y, _power_of_two(f, f.b.sub(n, half)))
@@ -95,7 +105,7 @@ def _quotient(f: Function, top: Any, bottom: Any) -> Any:
     """top / bottom for a bottom of at least 1 that is far from overflow. Division takes as long as sixteen products, so
     where the processor has an approximate reciprocal, that and Newton's step."""
     m = f.m
-    if not (m.single and m.lanes == 16 and m.target.triple.startswith("x86_64")):
+    if not _wide(f):
         return f.b.fdiv(top, bottom)
     approximate = m.declare("llvm.x86.avx512.rcp14.ps.512", m.vector, [m.vector, m.vector, I16])
     r = f.b.call(approximate, [bottom, f.constant(0.0), I16(-1)])
@@ -114,7 +124,7 @@ def tanh(f: Function, x: Any) -> Any:
     limit = 2 * (9.1 if f.m.single else 19.2)  # tanh rounds to 1 from there on
     doubled = f.b.fmul(f.unary("fabs", x), f.constant(2.0))
     doubled = f.b.select(f.b.fcmp_ordered(">", doubled, f.constant(limit)), f.constant(limit), doubled)
-    n, r = _reduce(f, doubled)
+    _, n, r = _reduce(f, doubled)
     scale = _power_of_two(f, n)
     e = f.fma(scale, _expm1_reduced(f, r), f.b.fsub(scale, f.constant(1.0)))  # exp(2|x|) - 1
     return f.copysign(_quotient(f, e, f.b.fadd(e, f.constant(2.0))), x)
