@@ -15,6 +15,7 @@ from gatewise.inspect.diagnosis import Diagnosis, measure_padding
 from gatewise.inspect.dynamics import jacobians, lyapunov_exponents, recurrent_radii, singular_values
 from gatewise.inspect.findings import find
 from gatewise.inspect.measures import Gate, LayerMeasures, Measures, Memory, decay, horizon
+from gatewise.inspect.recorder import Recorder, read_watch
 from gatewise.nn import Recurrent
 
 STEPS, BATCH, INPUTS, UNITS = 64, 8, 4, 16
@@ -139,12 +140,31 @@ def test_a_window_that_cuts_gradients_off():
     assert "truncated gradient" not in {f.kind for f in find(short)}
 
 
-def test_a_memory_that_does_harm():
-    sick, healthy = Measures(64, 16, memory=Memory(16, 2.0, 1.5)), Measures(64, 16, memory=Memory(16, 1.5, 2.0))
-    assert [f.kind for f in find(sick)] == ["lost memory"] and find(healthy) == []
+def test_a_training_step_that_explodes_is_found_with_its_layer_and_time(tmp_path):
+    def train(explodes):
+        layer = plain(0.9, 1e-6)
+        recorder = Recorder(tmp_path / "run.watch", 1, task="test")
+        recorder.begin(resumed=False)
+        for step in range(1, 31):
+            sick = step == explodes
+            with torch.no_grad():
+                layer.weight_hh_l0.copy_(rotation(UNITS, 1.15 if sick else 0.9))  # for one step the matrix stretches
+            layer.zero_grad()
+            with recorder.watching(step, layer):
+                loss = layer(inputs())[0][-1].sum()
+                loss.backward()
+            norm = float(nn.utils.get_total_norm([p.grad for p in layer.parameters()]))
+            recorder.saw(step, 0.0, float(loss.detach()), norm, 0.01)
+            if sick:
+                break
+        return find(read_watch(recorder.path).latest())
+
+    (found,) = [f for f in train(30) if f.kind == "exploding step"]
+    assert found.where == "step 30, layer0" and "begins to grow 100% into the sequence" in found.evidence
+    assert "exploding step" not in {f.kind for f in train(None)}
 
 
-def test_steps_that_explode_and_clipping_that_is_the_rule():
+def test_how_a_spike_and_clipping_that_is_the_rule_are_told():
     layer = LayerMeasures("rnn", 4, gradients=[50.0, 20.0, 5.0, 1.0, 0.1, 0.2])
     sick = Measures(6, layers={"layer1": layer}, norms=[1.0] * 9 + [40.0], spikes=[(120, 40.0)], clip_norm=0.5, clipped=1.0)
     healthy = Measures(6, norms=[1.0] * 9 + [2.0], clip_norm=5.0, clipped=0.0)

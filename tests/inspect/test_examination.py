@@ -23,8 +23,21 @@ def test_a_language_model_is_examined_over_windows():
 
 def test_clipping_is_counted_as_it_happens():
     text = "to be or not to be, that is the question\n" * 60
-    found = LanguageModel(bptt=16, clip_norm=1e-4, **SMALL).fit(text).diagnose(text)
-    assert found.measures.clipped == 1 and "clipping" in {f.kind for f in found.findings}
+    sick, healthy = (LanguageModel(bptt=16, clip_norm=c, **SMALL).fit(text).diagnose(text) for c in (1e-4, 1.0))
+    assert sick.measures.clipped == 1 and "clipping" in {f.kind for f in sick.findings}
+    assert healthy.measures.clipped < 0.5 and "clipping" not in {f.kind for f in healthy.findings}
+
+
+def test_a_state_that_was_never_carried_does_harm():
+    """An LSTM whose forget gates are forced open: within a window that hardly shows, over many its state piles up."""
+    text = "to be or not to be, that is the question\n" * 200
+    model = LanguageModel(bptt=16, **{**SMALL, "max_steps": 150}).fit(text)
+    healthy = model.diagnose(text)
+    model.weights_["recurrent.bias_l0"][8:16] = 20.0  # the part of f
+    sick = model.diagnose(text)
+    (found,) = [f for f in sick.findings if f.kind == "lost memory"]
+    assert sick.measures.memory.carried > sick.measures.memory.fresh + 0.1 and "zeros" in found.evidence
+    assert "lost memory" not in {f.kind for f in healthy.findings}
 
 
 @pytest.mark.parametrize("with_labels", [True, False])
