@@ -166,7 +166,7 @@ def test_a_training_step_that_explodes_is_found_with_its_layer_and_time(tmp_path
 
 def test_how_a_spike_and_clipping_that_is_the_rule_are_told():
     layer = LayerMeasures("rnn", 4, gradients=[50.0, 20.0, 5.0, 1.0, 0.1, 0.2])
-    sick = Measures(6, layers={"layer1": layer}, norms=[1.0] * 9 + [40.0], spikes=[(120, 40.0)], clip_norm=0.5, clipped=1.0)
+    sick = Measures(6, layers={"layer1": layer}, norms=[1.0] * 9 + [40.0], spikes=[(120, 40.0)], clip_norm=0.25, clipped=1.0)
     healthy = Measures(6, norms=[1.0] * 9 + [2.0], clip_norm=5.0, clipped=0.0)
     found = {f.kind: f for f in find(sick)}
     assert set(found) == {"exploding step", "clipping"} and find(healthy) == []
@@ -185,6 +185,8 @@ def test_padding_that_is_read_as_data():
 
     ragged = [random.standard_normal((int(n), 2)).astype(np.float32) for n in random.integers(5, 20, 30)]
     filled = [np.pad(item, ((0, 20 - len(item)), (0, 0))) for item in ragged]
+    framed = [np.pad(random.standard_normal((16, 2)).astype(np.float32), ((0, 4), (0, 0))) for _ in range(30)]
+    assert measure_padding(framed, outputs) is None  # all the same count: a frame, as images have
     assert measure_padding(ragged, outputs) is None
     found = measure_padding(filled, outputs)
     assert found.share > 0.8 and found.value == "[0. 0.]" and found.effect > 0.01
@@ -219,10 +221,82 @@ def test_stacks_directions_lengths_and_modules():
     layers = diagnosis.measures.layers
     assert list(layers) == ["layer0", "layer0_reverse", "layer1", "layer1_reverse"]
     for layer in layers.values():
-        assert len(layer.reach) == 12 and layer.reach[0] == pytest.approx(1)
-        assert len(layer.singular) == 3 and len(layer.lyapunov) == 4 and set(layer.radius) == set("ifgo")
+        assert len(layer.reach) == 24 and layer.reach[0] == pytest.approx(1)
+        assert len(layer.singular) == 3 and layer.lyapunov == [] and set(layer.radius) == set("ifgo")
     assert model.training and all(p.grad is None for p in model.parameters())
     assert "layer1_reverse: lstm, 16 units; " in str(diagnosis)
+
+
+def test_a_short_row_does_not_hide_what_long_ones_show():
+    sick = plain(0.3)
+    alone, beside = diagnose(sick, inputs()), diagnose(sick, inputs(), torch.tensor([STEPS] * 6 + [1, 0]))
+    assert [f.kind for f in alone.findings] == [f.kind for f in beside.findings] == ["vanishing gradient"]
+
+
+def test_each_direction_of_a_stack_is_asked_for_its_own_way():
+    torch.manual_seed(0)
+    stack = Recurrent("rnn", INPUTS, UNITS, num_layers=2, bidirectional=True)
+    with torch.no_grad():
+        for name, p in stack.named_parameters():
+            if name.startswith("weight_hh"):
+                p.copy_(rotation(UNITS, 0.2))
+    found = [f.where for f in diagnose(stack, inputs()).findings if f.kind == "vanishing gradient"]
+    assert sorted(found) == ["layer0", "layer0_reverse", "layer1", "layer1_reverse"]
+
+
+class Packing(nn.Module):
+    """A module that packs what it reads, and has a stack that it does not run."""
+
+    def __init__(self):
+        super().__init__()
+        self.read, self.idle = gatewise.nn.LSTM(INPUTS, UNITS), gatewise.nn.GRU(INPUTS, UNITS)
+
+    def forward(self, x):
+        lengths = torch.arange(x.shape[1]) * 4 + 20
+        return nn.utils.rnn.pad_packed_sequence(
+            self.read(nn.utils.rnn.pack_padded_sequence(x, lengths, enforce_sorted=False))[0]
+        )[0]
+
+
+def test_modules_as_they_come_are_left_as_they_were():
+    torch.manual_seed(0)
+    model, x = Packing(), inputs().requires_grad_()
+    model.idle.eval()
+    model.read.requires_grad_(False)
+    model.idle.weight_ih_l0.grad = torch.ones_like(model.idle.weight_ih_l0)
+    assert list(diagnose(model, x).measures.layers) == ["read.layer0"]
+    assert model.training and not model.idle.training and not model.read.weight_ih_l0.requires_grad
+    assert model.idle.weight_ih_l0.grad.all() and model.read.weight_ih_l0.grad is None
+    assert len(diagnose(lstm(), inputs()[:, 0]).measures.layers["layer0"].reach) == STEPS  # one sequence, unbatched
+
+
+def test_a_module_that_steps_through_a_sequence_is_refused():
+    class Stepping(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cell = gatewise.nn.LSTM(INPUTS, UNITS)
+
+        def forward(self, x):
+            y, state = None, None
+            for row in x:
+                y, state = self.cell(row[None], state)
+            return y
+
+    with pytest.raises(GatewiseError, match="layer0 ran 64 times in one call of the model: examine it on whole sequences"):
+        diagnose(Stepping(), inputs())
+
+
+def test_a_memory_that_keeps_is_not_ill():
+    torch.manual_seed(0)
+    layer = Recurrent("lstm", INPUTS, UNITS, initialisers={"bias.f": "chrono(1000)"})
+    assert not kinds(diagnose(layer, inputs())) & {"saturated gate", "state drift", "vanishing gradient"}
+
+
+def test_what_is_too_little_to_tell_is_not_told():
+    torch.manual_seed(0)
+    few = diagnose(Recurrent("lstm", INPUTS, UNITS), inputs()[:6, :1])
+    assert few.findings == [] and few.measures.layers["layer0"].lyapunov == []
+    assert [f.kind for f in find(Measures(10, norms=[0.0, 0.0, 0.0, 1.0], spikes=[(4, 1.0)]))] == ["exploding step"]
 
 
 def test_a_loss_that_is_not_finite_is_refused():

@@ -118,6 +118,16 @@ def test_a_language_model_shows_every_characters_surprise(language_model):
     assert abs(found.gap) <= 2e-3 * abs(found.change)
 
 
+def test_one_step_is_a_step(language_model):
+    trace = language_model.explain("t")
+    found = trace.attribute(of="o")
+    p = trace.outputs[0]
+    assert trace.stepwise and len(found.steps) == 1
+    o = trace.names.index("o")
+    assert found.output == pytest.approx(np.log(p[o] / (1 - p[o])), abs=1e-3)
+    assert trace.gradients(of="o")["layer0"]["h"].shape == (1, 8)
+
+
 def test_a_tagger_and_a_regressor():
     X = [["the", "old", "man"], ["a", "cat"], ["an", "old", "cat"]] * 8
     y = [["DET", "ADJ", "NOUN"], ["DET", "NOUN"], ["DET", "ADJ", "NOUN"]] * 8
@@ -140,6 +150,8 @@ def test_a_strided_convolution_says_where_its_steps_lie():
     model = SequenceRegressor(convolution=4, convolution_stride=3, **SMALL).fit(X, X.sum((1, 2)))
     trace = model.explain(X[0])
     assert len(trace.tokens) == 7 and trace.places(trace.value("h")).tolist() == [0, 3, 6]
+    model = SequenceRegressor(convolution=4, convolution_stride=4, **SMALL).fit(X[:, :9], X.sum((1, 2)))
+    assert model.explain(X[0, :5]).places(np.zeros(2)).tolist() == [0, 4]
     assert len(trace.attribute().steps) == 7
 
 

@@ -67,7 +67,13 @@ def test_a_resumed_run_goes_on_with_its_file(tmp_path):
     checkpoint = tmp_path / "m.checkpoint"
     options = {**SMALL, "watch": 10}
     LanguageModel(**{**options, "max_steps": 20}).fit(TEXT, checkpoint=checkpoint, checkpoint_seconds=0)
-    LanguageModel(**options).fit(TEXT, checkpoint=checkpoint, resume=True)
+    path = watch_beside(checkpoint)
+    path.write_text(path.read_text()[:-20])  # killed while it wrote
+    LanguageModel(**{**options, "watch": None}).fit(TEXT, checkpoint=checkpoint, resume=True)  # goes on as it began
+    assert [line.step for line in read_watch(path).lines] == [10, 20, 30, 40, 50]
+    LanguageModel(**{**options, "watch": None}).fit(TEXT, checkpoint=checkpoint)  # another run
+    assert not path.exists()
+    LanguageModel(**options).fit(TEXT, checkpoint=checkpoint)
     assert [line.step for line in read_watch(tmp_path / "m.watch").lines] == [10, 20, 30, 40, 50]
 
 

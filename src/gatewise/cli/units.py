@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from ..inspect.units import UnitRow, Units
 
 WIDTH = 72  # characters of an excerpt
-LEVELS = "▁▂▃▄▅▆▇█"
 
 
 class PatternType(click.ParamType):
@@ -160,7 +159,9 @@ def excerpt_lines(units: Units, row: UnitRow) -> list[str]:
 
 def bars(heights: np.ndarray) -> list[str]:
     """Shares from 0 to 1 as bars."""
-    return [LEVELS[int(height * (len(LEVELS) - 1) + 0.5)] for height in heights]
+    from ..inspect.colours import BLOCKS
+
+    return [BLOCKS[int(height * (len(BLOCKS) - 1) + 0.5)] for height in heights]
 
 
 def record_of(units: Units) -> dict[str, object]:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
 
+from .colours import BLOCKS as BARS
 from .findings import find
 from .measures import LayerMeasures
 from .recorder import Watched
 
-BARS = "▁▂▃▄▅▆▇█"
 MOST_FINDINGS = 6
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,7 +77,7 @@ def diagnose(
 
     Args:
         model: called with x, and with ``lengths=`` where they are given; it is examined in evaluation mode.
-        x: what it takes, a tensor of features [T, B, I] (or [B, T, I]) or token numbers [T, B].
+        x: what it takes, usually a tensor of features [T, B, I] (or [B, T, I]) or token numbers [T, B].
         lengths: [B], the steps that count of each row.
         loss: from what the model returns to the loss in training; None takes the mean square of its output.
         window: steps that a gradient can go back in training; None takes those of x.
@@ -106,23 +107,25 @@ def examine(model: nn.Module, run: Callable[[], Any], run_loss: Callable[[], Ten
     Args:
         run: calls the model on a batch. run_loss: the same, to the loss in training.
     """
-    was_training = model.training
-    model.eval()
-    try:
-        with _inputs(model) as inputs, record(model) as tape, torch.enable_grad():
+    with _as_it_was(model), torch.enable_grad():
+        with _inputs(model) as inputs, record(model, keep=None) as tape:
             value = run_loss()
             if not bool(torch.isfinite(value)):
                 raise GatewiseError(f"the loss is {value.item()}: nothing can be measured of gradients")
             value.backward()
+        for layer, passes in tape.passes.items():
+            if len(passes) > 1:
+                raise GatewiseError(
+                    f"{layer} ran {len(passes)} times in one call of the model: examine it on whole sequences, one call each"
+                )
         far = reach(model, run)
-    finally:
-        model.zero_grad(set_to_none=True)
-        model.train(was_training)
     measures = measure_tape(model, tape)
     for key, found in measures.layers.items():
         found.reach = far.get(key, [])
     for path, stack in recurrent_layers(model).items():
         read, names = inputs.get(path), tape_names(model, path, stack)
+        if names[0, False] not in measures.layers:
+            continue
         for layer in range(stack.num_layers):
             here = [run for run in stack.runs if run[0] == layer]
             for _, reverse, ending in here:
@@ -133,6 +136,25 @@ def examine(model: nn.Module, run: Callable[[], Any], run_loss: Callable[[], Ten
             output = stack.cell.states[0].name
             read = torch.cat([tape.values[names[layer, reverse]][output] for _, reverse, _ in here], -1)
     return measures
+
+
+@contextmanager
+def _as_it_was(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode, with gradients for all its parameters; afterwards everything is as it was."""
+    modes = {module: module.training for module in model.modules()}
+    parameters = {p: (p.grad, p.requires_grad) for p in model.parameters()}
+    try:
+        model.eval()
+        for p in parameters:
+            p.grad = None
+            p.requires_grad_()
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+        for p, (gradient, learns) in parameters.items():
+            p.grad = gradient
+            p.requires_grad_(learns)
 
 
 class _inputs:
@@ -168,7 +190,7 @@ def _measure_dynamics(
     if read is None or stack.batch_norm:
         return
     row = 0 if lengths is None else int(lengths.argmax())
-    states = np.concatenate([values[s.name][:, row].double().numpy() for s in cell.states], 1)
+    states = np.concatenate([values[s.name][:, row].double().cpu().numpy() for s in cell.states], 1)
     widths = np.cumsum([values[s.name].shape[2] for s in cell.states])[:-1]
     end = len(read) if lengths is None else int(lengths[row])
     order = np.arange(end)[::-1] if reverse else np.arange(end)
@@ -177,8 +199,8 @@ def _measure_dynamics(
         return
     chosen = order[-steps:]  # the last ones, where the state has settled
     before = [np.split(states[order[n]], widths) for n in range(len(order) - steps - 1, len(order) - 1)]
-    numbers = {name: value.double().numpy() for name, value in params.items()}
-    path = jacobians(cell, numbers, read[:, row].double().numpy()[chosen], before)
+    numbers = {name: value.double().cpu().numpy() for name, value in params.items()}
+    path = jacobians(cell, numbers, read[:, row].double().cpu().numpy()[chosen], before)
     if not np.isfinite(path).all():
         return
     found.singular = singular_values(path[:: max(1, steps // FEW)])
@@ -203,6 +225,8 @@ def measure_padding(items: Sequence[np.ndarray], outputs: Callable[[list[np.ndar
     if not ends:
         return None
     rows = max(ends.values(), key=len)
+    if len({len(item) for item in items}) > 1 or len({count for _, count in rows}) == 1:
+        return None  # filled sequences are all as long as the longest, each by another count
     filled = [items[n] for n, _ in rows]
     whole, cut = outputs(filled), outputs([items[n][:-count] for n, count in rows])
     spread = 1.0 if whole.min() >= 0 and whole.max() <= 1 else float(whole.std()) or 1.0

@@ -8,72 +8,89 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from ..backends import interpret
-from ..ir.cell import Cell
+from ..ir.cell import Cell, layer_name
 from ..ir.namespaces import namespace_of
 from ..nn import Recurrent
 from .tape import record, recurrent_layers
 
 JACOBIANS = 24  # steps whose Jacobians are looked at
 EXPONENTS = 4
-SETTLE = 8  # steps before exponents are counted
+SETTLE, FEWEST = 8, 32  # steps before exponents are counted, and that are counted at least
 
 
-def reach(model: torch.nn.Module, run: Callable[[], object], seed: int = 0) -> dict[str, list]:
-    """How far gradients go back in every layer: by layer, the norm of the gradient of the stack's last output (in a random
+def reach(model: torch.nn.Module, run: Callable[[], object], seed: int = 0) -> dict[str, list[float]]:
+    """How far gradients go back in every layer: by layer, the norm of the gradient of its stack's last output (in a random
     direction, of each row) with respect to the layer's output so many steps earlier, as a share of that at the last step;
-    geometric means over rows as long as all the sequences go back so far.
+    geometric means over the rows that go back so far. Layers that read from the end are asked for their stack's output in
+    that direction; a stack that the model does not run is left out.
 
     Args:
         run: calls the model once, with gradients.
     """
-    random = torch.Generator().manual_seed(seed)
-    found: dict[str, list] = {}
-    for path, stack in recurrent_layers(model).items():
-        prefix = f"{path}." if len(recurrent_layers(model)) > 1 else ""
-        outputs: list[Tensor] = []
-
-        def keep(module: torch.nn.Module, inputs: Any, output: Any, outputs: list[Tensor] = outputs) -> None:
-            outputs.append(output[0])
-
-        hook = stack.register_forward_hook(keep)
-        names = [stack.cell.states[0].name]
-        try:
-            with record(model, values=names, gradients=names) as tape, torch.enable_grad():
-                run()
-                y = outputs[-1].transpose(0, 1) if stack.batch_first else outputs[-1]
-                lengths = next(tape.lengths[name] for name in tape.lengths if name.startswith(prefix))
-                ends = torch.full((y.shape[1],), len(y)) if lengths is None else lengths
-                _last(stack, y, ends, random).backward()
-            for layer, gradients in tape.gradients.items():
-                if layer.startswith(prefix) and gradients:
-                    norms = gradients[names[0]].double().norm(dim=2)
-                    found[layer] = _backwards(norms, ends, layer.endswith("_reverse"))
-        finally:
-            hook.remove()
+    found: dict[str, list[float]] = {}
+    stacks = recurrent_layers(model)
+    for path, stack in stacks.items():
+        prefix = f"{path}." if len(stacks) > 1 else ""
+        for reverse in (False, True)[: stack.directions]:
+            random = torch.Generator().manual_seed(seed)
+            layers = [prefix + layer_name(layer, r) for layer, r, _ in stack.runs if r == reverse]
+            found |= _reach_one_way(model, stack, layers, run, reverse, random)
     return found
 
 
-def _last(stack: Recurrent, y: Tensor, ends: Tensor, random: torch.Generator) -> Tensor:
-    """A random projection of each direction's last output."""
-    width = y.shape[2] // stack.directions
-    rows = torch.arange(y.shape[1])
-    total = (y[ends - 1, rows, :width] * torch.randn(y.shape[1], width, generator=random).to(y)).sum()
-    if stack.bidirectional:
-        total = total + (y[0, :, width:] * torch.randn(y.shape[1], width, generator=random).to(y)).sum()
-    return total
+def _reach_one_way(
+    model: torch.nn.Module,
+    stack: Recurrent,
+    layers: list[str],
+    run: Callable[[], object],
+    reverse: bool,
+    random: torch.Generator,
+) -> dict[str, list[float]]:
+    outputs: list[Any] = []
+
+    def keep(module: torch.nn.Module, inputs: Any, output: Any) -> None:
+        outputs.append(output[0])
+
+    hook, name = stack.register_forward_hook(keep), stack.cell.states[0].name
+    try:
+        with record(model, values=[name], gradients=[name]) as tape, torch.enable_grad():
+            run()
+            if not outputs:
+                return {}
+            y, lengths = outputs[-1], tape.lengths[layers[0]]
+            if isinstance(y, PackedSequence):
+                y, _ = pad_packed_sequence(y)
+            elif y.dim() == 2:
+                y = y[:, None]
+            elif stack.batch_first:
+                y = y.transpose(0, 1)
+            ends = torch.full((y.shape[1],), len(y)) if lengths is None else lengths.cpu()
+            _last(stack, y, ends, reverse, random).backward()
+        return {layer: _backwards(tape.gradients[layer][name].double().cpu().norm(dim=2), ends, reverse) for layer in layers}
+    finally:
+        hook.remove()
+
+
+def _last(stack: Recurrent, y: Tensor, ends: Tensor, reverse: bool, random: torch.Generator) -> Tensor:
+    """A random projection of a direction's last output."""
+    width, rows = y.shape[2] // stack.directions, torch.arange(y.shape[1])
+    last = y[0, :, width:] if reverse else y[(ends - 1).clamp(min=0), rows, :width]
+    return (last * torch.randn(last.shape, generator=random).to(y)).sum()
 
 
 def _backwards(norms: Tensor, ends: Tensor, reverse: bool) -> list[float]:
-    """Norms [T, B] by steps back from each row's last, as shares of that at the last step, geometric means."""
-    steps = int(ends.min())
-    rows = torch.arange(norms.shape[1])
+    """Norms [T, B] by steps back from each row's last, as shares of that at the last step; geometric means over the rows
+    that have so many steps."""
+    rows, steps = torch.arange(norms.shape[1]), int(ends.max())
     back = torch.arange(steps)[:, None]
-    places = back.expand(-1, len(rows)) if reverse else ends[None] - 1 - back
+    there = back < ends[None]
+    places = back.expand(-1, len(rows)) if reverse else (ends[None] - 1 - back).clamp(min=0)
     found = norms[places, rows].clamp(min=1e-300)
-    found = found / found[0]
-    return torch.exp(found.log().mean(1)).clamp(max=1e30).tolist()
+    logs = torch.where(there, (found / found[0]).log(), 0.0).sum(1) / there.sum(1).clamp(min=1)
+    return torch.exp(logs).clamp(max=1e30).tolist()
 
 
 def recurrent_radii(cell: Cell, params: Mapping[str, Tensor], sizes: Mapping[str, int]) -> dict[str, float]:
@@ -133,15 +150,18 @@ def singular_values(some: np.ndarray) -> list[float]:
 
 
 def lyapunov_exponents(steps: np.ndarray, count: int = EXPONENTS, seed: int = 0) -> list[float]:
-    """The leading Lyapunov exponents along a path with these Jacobians [steps, S, S], in nats a step, by repeated QR.
+    """The leading Lyapunov exponents along a path with these Jacobians [steps, S, S], in nats a step, by repeated QR;
+    none of a path that is too short to tell.
 
     Paper: Benettin, Galgani, Giorgilli & Strelcyn, Meccanica 15 (1980); of recurrent networks: Engelken, Wolf & Abbott,
     arXiv 2006.02427."""
+    if len(steps) < SETTLE + FEWEST:
+        return []
     size = steps.shape[1]
     q, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((size, min(count, size))))
     logs = []
     for n, jacobian in enumerate(steps):
         q, r = np.linalg.qr(jacobian @ q)
-        if n >= min(SETTLE, len(steps) - 1):
+        if n >= SETTLE:
             logs.append(np.log(np.maximum(np.abs(np.diag(r)), 1e-300)))
     return np.sort(np.mean(logs, 0))[::-1].tolist()

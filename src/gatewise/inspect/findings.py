@@ -19,10 +19,11 @@ GROWTH = 100.0  # times a gradient may grow on its way back
 CHAOS = 0.02  # nats a step by which near states may part
 MANY_SHUT, MANY_OPEN = 0.25, 0.5  # shares of the units
 MANY_STILL = 0.1
-OFTEN = 0.5  # share of the steps that are clipped
+OFTEN, MUCH = 0.5, 2.0  # share of the steps that are clipped, and times that their norm is too large
 SPIKE = 10.0  # times the median norm
 DRIFT = 1.5  # times a state may grow over the second half of a long sequence
 FEWEST_STEPS = 32  # for what is said of long sequences
+FILLS = 3.0  # of its time constants, after which a state has come to its size
 PADDED, PADDED_EFFECT = 0.2, 0.01
 CUT = 0.1  # of a gradient that a window's edge may cut off
 WORTH = 0.02  # nats a step
@@ -61,21 +62,25 @@ def vanishing(m: Measures) -> Iterator[Finding]:
     """Gradients that do not reach back as far as training lets them."""
     needed = min(m.steps, m.window or m.steps)
     for name, layer in m.layers.items():
-        reached, tenth = horizon(layer.reach), decay(layer.reach)
-        if reached is None or reached >= needed / SHORT or tenth is None or tenth <= 0:
+        reached = horizon(layer.reach)
+        if needed < FEWEST_STEPS or reached is None or reached >= needed / SHORT:
             continue
-        gated = bool(layer.gates)
+        tenth = decay(layer.reach) or reached / 2
+        weight = min(9.0, 3 + math.log2(needed / SHORT / max(reached, 1)))
         yield Finding(
             "vanishing gradient",
-            min(9.0, 3 + math.log2(needed / SHORT / max(reached, 1))),
+            min(3.0, weight) if m.pooled else weight,
             name,
             f"gradients reach {reached} of {needed} steps",
             f"The gradient of the last output falls tenfold every {tenth:.2g} steps; {reached} steps back it is below a "
             f"hundredth{_jacobian(layer)}.",
-            f"Nothing further than {reached} steps back is learned.",
+            f"What belongs together further than {reached} steps apart is not learned; what one step says is: the loss reads "
+            "all of them."
+            if m.pooled
+            else f"Nothing further than {reached} steps back is learned.",
             "a forget bias of 2 or more, or chrono initialisation (initialisers={'bias.f': 'chrono(STEPS)'}); or zoneout"
-            if gated
-            else "an LSTM or a GRU; or keep the matrix near a rotation: the cells irnn, ind_rnn, antisymmetric_rnn",
+            if layer.gates
+            else "an LSTM or a GRU; or keep the matrix near a rotation: the cells irnn, antisymmetric_rnn",
         )
 
 
@@ -148,7 +153,7 @@ def spiking(m: Measures) -> Iterator[Finding]:
     count = f"{len(m.spikes)} training {'step' if len(m.spikes) == 1 else 'steps'}"
     yield Finding(
         "exploding step",
-        min(9.0, 4 + math.log10(max(norm / usual, 1))) if math.isfinite(usual) else 5.0,
+        min(9.0, 4 + math.log10(max(norm / usual, 1))) if usual > 0 else 9.0,
         where,
         f"{count} with a gradient above {SPIKE:g} times the usual",
         f"The norm was {norm:.3g}, usually it is {usual:.3g}{evidence}.",
@@ -159,16 +164,15 @@ def spiking(m: Measures) -> Iterator[Finding]:
 
 def clipping(m: Measures) -> Iterator[Finding]:
     """Clipping that has become the rule."""
-    if m.clipped is not None and m.clip_norm is not None and m.clipped > OFTEN:
-        usual = f"; the median norm is {median(m.norms):.3g}" if m.norms else ""
+    if m.clipped is not None and m.clip_norm is not None and m.clipped > OFTEN and median(m.norms) > MUCH * m.clip_norm:
         yield Finding(
             "clipping",
             3 + 2 * m.clipped,
             "training",
             f"{m.clipped:.0%} of the gradients are clipped",
-            f"Their norm is above clip_norm={m.clip_norm:g}{usual}.",
+            f"Their norm is above clip_norm={m.clip_norm:g}; the median is {median(m.norms):.3g}.",
             "The length of nearly every step is set by the clipping and not by the gradient.",
-            f"clip_norm={_nice(2 * median(m.norms)):g}" if m.norms else "a larger clip_norm",
+            f"clip_norm={_nice(2 * median(m.norms)):g}",
         )
 
 
@@ -191,7 +195,7 @@ def gates(m: Measures) -> Iterator[Finding]:
                 ),
                 (g.open, OPEN, MANY_OPEN, "open", "It decides nothing, and its gradient is too small to change that."),
             ):
-                if share > many:
+                if share > many and word != g.keeps:  # to keep is what a memory is for
                     yield Finding(
                         "saturated gate",
                         3 + 5 * share,
@@ -224,6 +228,9 @@ def drifting(m: Measures) -> Iterator[Finding]:
     for name, layer in m.layers.items():
         for state, parts in layer.states.items():
             half = parts[len(parts) // 2 :]
+            kept = max((g.mean if g.keeps == "open" else 1 - g.mean for g in layer.gates.values() if g.keeps), default=1.0)
+            if kept < 1 and m.steps < FILLS / (1 - kept):
+                continue  # it is still filling
             if m.steps < FEWEST_STEPS or len(half) < 3 or parts[0] <= 0:
                 continue
             rising = all(b > a for a, b in pairwise(half))
@@ -250,8 +257,8 @@ def padded(m: Measures) -> Iterator[Finding]:
             "input",
             f"{p.share:.0%} of the sequences end with steps that are all {p.value}",
             f"They are {p.steps:.0%} of the steps there, and without them the output changes by up to {p.effect:.2g}.",
-            "The network reads filling as if it were data; a row's answer depends on the length of the longest one.",
-            "sequences of their own lengths (a list of arrays, or lengths=), which are never filled here",
+            "If that is filling, it is read as if it were data, and a row's answer depends on the length of the longest.",
+            "if it is filling, sequences of their own lengths (a list of arrays, or lengths=), which are never filled here",
         )
 
 

@@ -25,6 +25,7 @@ class Gate:
         mean: over steps, rows and units.
         low, high: share of the values below `SHUT`, above `OPEN`.
         shut, open: share of the units that are so at `NEARLY_ALWAYS` all steps.
+        keeps: "open" or "shut" if the gate then keeps a state as it is; empty for the others.
         spread: how many of the values lie in each tenth between 0 and 1, as shares.
     """
 
@@ -34,6 +35,7 @@ class Gate:
     shut: float
     open: float
     spread: list[float]
+    keeps: str = ""
 
 
 @dataclass
@@ -72,6 +74,7 @@ class Measures:
 
     Attributes:
         steps: of the longest sequence that was looked at. window: steps that a gradient can go back in training.
+        pooled: whether the loss reads the outputs of all steps together, as a mean does, and not the last one's.
         layers: by name, first to last.
         norms: gradient norms of training steps, or of batches. clip_norm: above which they were scaled down.
         clipped: share of the steps that were.
@@ -81,6 +84,7 @@ class Measures:
 
     steps: int
     window: int | None = None
+    pooled: bool = False
     layers: dict[str, LayerMeasures] = field(default_factory=dict)
     norms: list[float] = field(default_factory=list)
     clip_norm: float | None = None
@@ -166,9 +170,9 @@ def horizon(reach: list[float], share: float = 0.01) -> int | None:
 
 
 def decay(reach: list[float]) -> float | None:
-    """Steps in which a gradient falls to a tenth, from a line through its logarithms down to a millionth; negative where it
+    """Steps in which a gradient falls to a tenth, from a line through its logarithms down to a hundredth; negative where it
     grows; None for fewer than three steps."""
-    logs = [(k, math.log10(r)) for k, r in enumerate(reach) if r > 1e-6]
+    logs = [(k, math.log10(r)) for k, r in enumerate(reach) if r >= 0.01]
     logs = logs[: next((n for n, (k, _) in enumerate(logs) if n != k), len(logs))]  # up to the first that is lost
     if len(logs) < 3:
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,9 @@ from ..nn import Recurrent
 from .measures import NEARLY_ALWAYS, OPEN, SHUT, STILL, STRETCHES, Gate, LayerMeasures, Measures
 from .tape import Tape, recurrent_layers
 from .trace import gates_of
+from .view import keepers
 
+FEWEST_ROWS = 16  # steps of all sequences, from which on it is said that a unit does not change
 MOST_NUMBERS = 64  # that are kept of a sequence's gradients
 
 
@@ -21,6 +24,8 @@ def measure_tape(model: nn.Module, tape: Tape) -> Measures:
     measures = Measures(0)
     for path, stack in recurrent_layers(model).items():
         for (_, reverse), key in tape_names(model, path, stack).items():
+            if key not in tape.passes:
+                continue  # the model did not run this stack
             values = tape.values[key]
             measures.layers[key] = measure_layer(stack.cell, values, tape.gradients[key], tape.lengths[key], reverse)
             measures.steps = max(measures.steps, len(next(iter(values.values()))))
@@ -44,8 +49,9 @@ def measure_layer(
     if real is not None and bool(real.all()):
         real = None
     found = LayerMeasures(cell.name, output.shape[2])
+    keeping = {gate: "shut" if one_minus else "open" for gate, one_minus in keepers(cell).values()}
     for name in gates_of(cell):
-        found.gates[name] = _gate(values[name], real)
+        found.gates[name] = replace(_gate(values[name], real), keeps=keeping.get(name, ""))
     found.still = _still(output, real)
     for state in cell.states:
         if state.name in values and values[state.name].shape[2] and cell.graph.nodes[dict(cell.named)[state.name]].args:
@@ -75,6 +81,8 @@ def _gate(value: Tensor, real: Tensor | None) -> Gate:
 
 def _still(output: Tensor, real: Tensor | None) -> float:
     rows = output.flatten(0, 1) if real is None else output[real]
+    if len(rows) < FEWEST_ROWS:
+        return 0.0
     spread = rows.std(0, correction=0)
     return float((spread <= STILL * spread.median().clamp(min=1e-6)).float().mean())
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -48,6 +49,10 @@ class Recorder:
         """Start the file anew, or go on with it."""
         if not (resumed and self.path.exists()):
             self.path.write_text(json.dumps(self._facts) + "\n")
+            return
+        text = self.path.read_bytes()
+        if not text.endswith(b"\n"):  # a line was cut off, as by a kill
+            os.truncate(self.path, text.rfind(b"\n") + 1)
 
     @contextmanager
     def watching(self, step: int, network: nn.Module) -> Iterator[None]:

@@ -93,7 +93,7 @@ def record(model: nn.Module, values: Names = None, gradients: Names = None, keep
     unknown = sorted({*(values or ()), *(gradients or ())} - set(known))
     if unknown:
         raise GatewiseError(f"no layer of this model has a value {unknown[0]!r}; there are: {', '.join(known)}")
-    if keep is not None and keep < 1:
+    if keep is not None and (not isinstance(keep, int) or isinstance(keep, bool) or keep < 1):
         raise GatewiseError(f"keep must be a number of passes above 0, or None for all, got {keep!r}")
     taken = [path for path, layer in layers.items() if layer.observer is not None]
     if taken:

@@ -69,6 +69,7 @@ class Trace:
         kind: "probability" or "number".
         surprise: for a language model, -log p of every token given those before it, in nats, [T]; else None.
         cell: whose equations ran in every layer.
+        stepwise: whether something is said at every step. stride: tokens from one step of the layers to the next.
     """
 
     tokens: tuple[str, ...]
@@ -78,6 +79,8 @@ class Trace:
     names: tuple[str, ...]
     kind: Literal["probability", "number"]
     cell: Cell
+    stepwise: bool = False
+    stride: int = 1
     surprise: np.ndarray | None = None
     _attribute: Callable[[str, int | None, int], Attribution] | None = field(default=None, repr=False)
     _differentiate: Callable[[int | None, int], Values] | None = field(default=None, repr=False)
@@ -112,7 +115,7 @@ class Trace:
 
     def places(self, values: np.ndarray) -> np.ndarray:
         """The numbers of the tokens at which the steps of a layer's values lie, [steps]."""
-        return np.arange(len(values)) * -(-len(self.tokens) // max(1, len(values)))
+        return np.arange(len(values)) * self.stride
 
     def attribute(self, method: str = "integrated", of: str | None = None, step: int | None = None) -> Attribution:
         """Which steps mattered for an output.
@@ -159,7 +162,7 @@ class Trace:
         else:
             shown = ", ".join(map(repr, self.names[:12])) + (", ..." if len(self.names) > 12 else "")
             raise ParameterError(f"there is no output {of!r}; there are: {shown}")
-        return None if last == 0 else last if step is None else step % len(self.outputs), number
+        return (last if step is None else step % len(self.outputs)) if self.stepwise else None, number
 
     def to_html(
         self,
@@ -207,10 +210,12 @@ def look(
         interpretation.tokens,
         interpretation.unit,
         {layer: {name: a[first:, 0] for name, a in values.items()} for layer, values in seen.items()},
-        outputs[first:] if len(outputs) > 1 or first else outputs,
+        outputs[first:],
         interpretation.names,
         interpretation.kind,
         network.architecture.stack.running_cell,
+        scores.ndim == 3,
+        1 if (convolution := network.architecture.convolution) is None else convolution.stride,
         surprise,
         attribute,
         differentiate,

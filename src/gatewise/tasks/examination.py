@@ -65,6 +65,7 @@ def diagnose_model(model: Model, material: Material) -> Diagnosis:
     measures = examine(network.recurrent, run_loss, run_loss)
     network.zero_grad()
     measures.window, measures.padding = model.training_window, material.padding
+    measures.pooled = model.architecture_.readout.kind in ("mean", "max", "attention")
     measures.norms = _norms(network, material.training)
     if model.clip_value is None and model.clip_norm is not None:
         measures.clip_norm = model.clip_norm

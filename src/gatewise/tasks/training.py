@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FileError, ParameterError
-from ..inspect.recorder import Recorder, watch_beside
+from ..inspect.recorder import Recorder, read_watch, watch_beside
 from ..modelfile import estimator_of
 from ..runtime.architecture import Architecture
 from ..training import checkpoint as checkpoints
@@ -65,14 +65,22 @@ def train(
 
 
 def _recorder(model: Model, run: Run) -> Recorder | None:
-    """What writes down how the training looks from the inside, if that is wanted."""
-    if model.watch is None:
-        return None
+    """What writes down how the training looks from the inside, if that is wanted; a resumed run goes on as it began."""
     if run.checkpoint is None:
-        raise ParameterError("watch writes a file beside the checkpoint: give fit a checkpoint=")
+        if model.watch is not None:
+            raise ParameterError("watch writes a file beside the checkpoint: give fit a checkpoint=")
+        return None
+    path, every = watch_beside(run.checkpoint), model.watch
+    if every is None and path.exists():
+        if run.resume and run.checkpoint.exists():
+            every = int(read_watch(path).facts["every"])
+        else:
+            path.unlink()  # of another run
+    if every is None:
+        return None
     clip_norm = model.clip_norm if model.clip_value is None else None
     facts = {"task": model.task, "clip_norm": clip_norm, "window": model.training_window}
-    return Recorder(watch_beside(run.checkpoint), model.watch, **facts)
+    return Recorder(path, every, **facts)
 
 
 def resume_from(checkpoint: Path, *, verbose: bool = True) -> Model:
