@@ -74,8 +74,8 @@ def vanishing(m: Measures) -> Iterator[Finding]:
             f"gradients reach {reached} of {needed} steps",
             f"The gradient of the last output falls tenfold every {tenth:.2g} steps; {reached} steps back it is below a "
             f"hundredth{_jacobian(layer)}.",
-            f"What belongs together further than {reached} steps apart is not learned; what one step says is: the loss reads "
-            "all of them."
+            f"What belongs together further than {reached} steps apart is not learned; what one step says is: the loss "
+            "reads all of them."
             if m.pooled
             else f"Nothing further than {reached} steps back is learned.",
             "a forget bias of 2 or more, or chrono initialisation (initialisers={'bias.f': 'chrono(STEPS)'}); or zoneout"
