@@ -14,12 +14,13 @@ MANY = 200  # tests of the crossed cells, for which a second process is worth it
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled_from_the_other_end(request):
-    """See `ahead.py`. It only fills the cache: without it the suite takes longer and is the same."""
-    crossed = [item for item in request.session.items if item.path.name == "test_cells_crossed.py"]
+    """Most of the suite's time is one thread that compiles; a second process compiles the kernels of test_cells_crossed.py
+    from its end into the same cache. Without it the suite takes longer and is the same."""
+    script = Path(__file__).with_name("test_cells_crossed.py")
+    crossed = [item for item in request.session.items if item.path == script]
     if len(crossed) < MANY or (os.cpu_count() or 1) < 2:
         yield
         return
-    script = Path(__file__).with_name("ahead.py")
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": {**os.environ, "OMP_NUM_THREADS": "1"}}
     with subprocess.Popen([sys.executable, str(script)], **quiet) as process:
         yield
