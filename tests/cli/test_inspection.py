@@ -82,7 +82,13 @@ def test_on_a_terminal_it_is_drawn_until_interrupted(text, tmp_path):
     assert run(["train", "language", str(text), "-o", str(tmp_path / "m"), *SMALL, "--watch", "10"]) == 0
     mine, theirs = os.openpty()
     command = [sys.executable, "-m", "gatewise", "watch", str(tmp_path / "m"), "--seconds", "0.1"]
-    shown = subprocess.Popen(command, stdout=theirs, stderr=subprocess.PIPE, env={**os.environ, "COLUMNS": "80"})
+    shown = subprocess.Popen(
+        command,
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "COLUMNS": "80"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
+    )
     seen, end = b"", time.monotonic() + 60
     while seen.count(b"step 40") < 2 and time.monotonic() < end:
         seen += os.read(mine, 10_000)
