@@ -113,6 +113,11 @@ def spoken(data: Path) -> tuple[Pairs, Pairs]:
     return _pairs(found, np.flatnonzero(index >= 5)), _pairs(found, np.flatnonzero(index < 5))
 
 
+def shakespeare(data: Path) -> Path:
+    """Karpathy's 1 MB of plays."""
+    return data / "tinyshakespeare" / "input.txt"
+
+
 def mnist(shape: tuple[int, int]) -> Callable[[Path], tuple[Pairs, Pairs]]:
     """Images as sequences of this shape."""
 
@@ -260,21 +265,21 @@ ROWS: dict[str, Row] = {
     ),
     "shakespeare-100s": Row(
         "tinyshakespeare by characters, 100 s",
-        lambda data: data / "tinyshakespeare" / "input.txt",
+        shakespeare,
         LanguageModel,
         {"dropout": 0.2, "max_seconds": 100},
         1.60,
     ),
     "shakespeare-10min": Row(
         "tinyshakespeare by characters, 10 minutes",
-        lambda data: data / "tinyshakespeare" / "input.txt",
+        shakespeare,
         LanguageModel,
         {"hidden_size": 512, "dropout": 0.3, "max_seconds": 600},
         1.50,
     ),
     "shakespeare-40min": Row(
         "tinyshakespeare by characters, 14 of 40 minutes",
-        lambda data: data / "tinyshakespeare" / "input.txt",
+        shakespeare,
         LanguageModel,
         {"hidden_size": 512, "dropout": 0.5, "max_seconds": 840},
         1.47,

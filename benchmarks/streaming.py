@@ -109,8 +109,7 @@ def main() -> None:
         report.leave_out("onnxruntime", str(error))
     for name in options.cells.split(","):
         for units in map(int, options.units.split(",")):
-            mine, theirs = layers(name, units, units)
-            mine.compute_dtype = options.compute_dtype  # type: ignore[assignment]
+            mine, theirs = layers(name, units, units, compute_dtype=options.compute_dtype)
             x = np.random.default_rng(0).standard_normal((1, units)).astype(np.float32)
             stream, kernel = ours(mine, x)
             sides = {"kernel": kernel, "stream": stream, "torch": torchs(theirs, x)}

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from gatewise import cells
 from gatewise.errors import ParameterError
 from gatewise.inspect.colours import BLACK, DIVERGING, SEQUENTIAL, WHITE, on_top, scale_of, scale_of_contributions
-from gatewise.inspect.view import CLASSES, character_class, columns, keepers, look_at, visible, watched, wrapped
+from gatewise.inspect.view import CLASSES, character_class, columns, look_at, visible, watched, wrapped
 
 
 def test_the_first_gate_and_its_liveliest_unit_are_what_is_looked_at(text_trace):
@@ -63,11 +62,6 @@ def test_lines_are_cut_at_spaces_and_line_breaks():
     assert lines("abcdefgh", 3) == ["abc", "def", "gh"]
     assert lines(["one", "two", "three"], 7, gap=1) == ["one two", "three"]
     assert lines("a\n\nb\n", 9) == ["a\n", "\n", "b\n"]
-
-
-def test_the_gate_that_keeps_a_state_is_found_in_the_equations():
-    expected = {"lstm": {"c": ("f", False)}, "gru": {"h": ("z", False)}, "mut1": {"h": ("z", True)}, "rnn": {}}
-    assert {name: keepers(cells.get(name)) for name in expected} == expected
 
 
 def test_colours_run_over_their_anchors_and_letters_stay_readable():

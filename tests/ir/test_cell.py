@@ -169,3 +169,8 @@ def test_layer_norm_normalises():
     y = forward(c, params, rng.standard_normal((2, 4, 3)), [np.zeros((4, 8))]).y
     np.testing.assert_allclose(y.mean(-1), 0, atol=1e-12)
     np.testing.assert_allclose(y.std(-1), 1, atol=1e-4)
+
+
+def test_the_gate_that_keeps_a_state_is_found_in_the_equations():
+    expected = {"lstm": {"c": ("f", False)}, "gru": {"h": ("z", False)}, "mut1": {"h": ("z", True)}, "rnn": {}}
+    assert {name: cells.get(name).keepers for name in expected} == expected

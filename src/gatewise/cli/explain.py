@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
+
+from ..inspect.trace import Method
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,7 +44,7 @@ def parse_unit(ctx: click.Context, parameter: click.Parameter, value: str | None
 @click.option("--why", is_flag=True, help="Say which steps mattered for what the model said; needs torch.")
 @click.option(
     "--method",
-    type=click.Choice(["integrated", "gradient", "occlusion"]),
+    type=click.Choice(get_args(Method)),
     help="How --why finds out: integrated gradients, gradient times input, or leaving out each step.  [default: integrated]",
 )
 @click.option("--of", metavar="NAME", help="The output that --why explains; by default the likeliest, or the first.")
@@ -62,7 +64,7 @@ def command(
     value: str | None,
     unit: Any,
     why: bool,
-    method: str | None,
+    method: Method | None,
     of: str | None,
     step: int | None,
     html: Path | None,
@@ -157,7 +159,7 @@ def _print_view(trace: Trace, view: View, colour: bool) -> None:
     _print(trace, view.line, view.tokens, scale_of(view.line, view.gate), view.title, colour)
 
 
-def _print_why(trace: Trace, method: str, of: str | None, step: int | None, colour: bool) -> None:
+def _print_why(trace: Trace, method: Method, of: str | None, step: int | None, colour: bool) -> None:
     from ..inspect.colours import scale_of_contributions
 
     found = trace.attribute(method, of, step)

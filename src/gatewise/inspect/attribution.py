@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ParameterError
+from .trace import Method
 
 Scalar = Callable[[Tensor], Tensor]
 
@@ -34,7 +35,7 @@ class Attribution:
         output: f of the input. baseline: f of the baseline.
     """
 
-    method: str
+    method: Method
     of: str
     steps: np.ndarray
     output: float
@@ -110,10 +111,14 @@ def occlusion(f: Scalar, x: Tensor, baseline: Tensor) -> Tensor:
     return torch.cat(found)
 
 
-METHODS = {"integrated": integrated_gradients, "gradient": gradient_times_input, "occlusion": occlusion}
+METHODS: dict[Method, Callable[[Scalar, Tensor, Tensor], Tensor]] = {
+    "integrated": integrated_gradients,
+    "gradient": gradient_times_input,
+    "occlusion": occlusion,
+}
 
 
-def attribute(f: Scalar, x: Tensor, method: str, of: str, baseline: Tensor | None = None) -> Attribution:
+def attribute(f: Scalar, x: Tensor, method: Method, of: str, baseline: Tensor | None = None) -> Attribution:
     """What each step of x [T, 1, E] contributed to f. The baseline is zeros: no token, the mean of features.
 
     Raises:

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from ..errors import GatewiseError
 from ..ir.transform import zoneout
-from ..nn import Recurrent
+from ..nn.watching import Pass
 from .dynamics import jacobians, lyapunov_exponents, reach, recurrent_radii, singular_values
 from .findings import Finding, find
 from .measures import LayerMeasures, Measures, Padding, decay, horizon
-from .measuring import measure_tape, tape_names
-from .tape import record, recurrent_layers
+from .measuring import measure_tape
+from .tape import Place, places, record
 
 MOST_STEPS = 64  # of the path along which Jacobians are multiplied
 WORK = 10**10  # multiplications that they may take, about
@@ -108,7 +108,7 @@ def examine(model: nn.Module, run: Callable[[], Any], run_loss: Callable[[], Ten
         run: calls the model on a batch. run_loss: the same, to the loss in training.
     """
     with _as_it_was(model), torch.enable_grad():
-        with _inputs(model) as inputs, record(model, keep=None) as tape:
+        with record(model, keep=None) as tape:
             value = run_loss()
             if not bool(torch.isfinite(value)):
                 raise GatewiseError(f"the loss is {value.item()}: nothing can be measured of gradients")
@@ -122,19 +122,9 @@ def examine(model: nn.Module, run: Callable[[], Any], run_loss: Callable[[], Ten
     measures = measure_tape(model, tape)
     for key, found in measures.layers.items():
         found.reach = far.get(key, [])
-    for path, stack in recurrent_layers(model).items():
-        read, names = inputs.get(path), tape_names(model, path, stack)
-        if names[0, False] not in measures.layers:
-            continue
-        for layer in range(stack.num_layers):
-            here = [run for run in stack.runs if run[0] == layer]
-            for _, reverse, ending in here:
-                key = names[layer, reverse]
-                _measure_dynamics(
-                    measures.layers[key], stack, layer, ending, reverse, read, tape.values[key], tape.lengths[key]
-                )
-            output = stack.cell.states[0].name
-            read = torch.cat([tape.values[names[layer, reverse]][output] for _, reverse, _ in here], -1)
+    for place in places(model):
+        if place.name in measures.layers:
+            _measure_dynamics(measures.layers[place.name], place, tape.passes[place.name][-1])
     return measures
 
 
@@ -157,50 +147,28 @@ def _as_it_was(model: nn.Module) -> Iterator[None]:
             p.requires_grad_(learns)
 
 
-class _inputs:
-    """What the first layer of every stack reads, by the stack's name: float tensors [T, B, I]."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model, self.found, self.hooks = model, {}, []
-
-    def __enter__(self) -> dict[str, Tensor]:
-        for path, stack in recurrent_layers(self.model).items():
-
-            def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], path: str = path) -> None:
-                x = (args or (kwargs.get("x"),))[0]
-                if isinstance(x, Tensor) and x.dim() == 3:
-                    self.found[path] = (x.transpose(0, 1) if getattr(module, "batch_first", False) else x).detach()
-
-            self.hooks.append(stack.register_forward_pre_hook(keep, with_kwargs=True))
-        return self.found
-
-    def __exit__(self, *_: object) -> None:
-        for hook in self.hooks:
-            hook.remove()
-
-
-def _measure_dynamics(
-    found: LayerMeasures, stack: Recurrent, layer: int, ending: str, reverse: bool, read: Tensor | None,
-    values: dict[str, Tensor], lengths: Tensor | None,
-) -> None:  # fmt: skip
+def _measure_dynamics(found: LayerMeasures, place: Place, seen: Pass) -> None:
     """Jacobians along the longest row, and what follows from them."""
-    cell, sizes = zoneout(stack.cell, stack.zoneout), stack.layer_sizes(layer)
-    params = {p.name: value.detach() for p, value in zip(cell.parameters, stack.cell_parameters(layer, ending), strict=True)}
+    stack = place.stack
+    cell, sizes = zoneout(stack.cell, stack.zoneout), stack.layer_sizes(place.layer)
+    tensors = stack.cell_parameters(place.layer, place.ending)
+    params = {p.name: value.detach() for p, value in zip(cell.parameters, tensors, strict=True)}
     found.radius = recurrent_radii(cell, params, sizes)
-    if read is None or stack.batch_norm:
+    if stack.batch_norm:
         return
+    x, values, lengths = seen.x, seen.values, seen.lengths
     row = 0 if lengths is None else int(lengths.argmax())
     states = np.concatenate([values[s.name][:, row].double().cpu().numpy() for s in cell.states], 1)
     widths = np.cumsum([values[s.name].shape[2] for s in cell.states])[:-1]
-    end = len(read) if lengths is None else int(lengths[row])
-    order = np.arange(end)[::-1] if reverse else np.arange(end)
+    end = len(x) if lengths is None else int(lengths[row])
+    order = np.arange(end)[::-1] if place.reverse else np.arange(end)
     steps = min(end - 1, MOST_STEPS, max(4, WORK // max(1, states.shape[1]) ** 3))
     if steps < 1:
         return
     chosen = order[-steps:]  # the last ones, where the state has settled
     before = [np.split(states[order[n]], widths) for n in range(len(order) - steps - 1, len(order) - 1)]
     numbers = {name: value.double().cpu().numpy() for name, value in params.items()}
-    path = jacobians(cell, numbers, read[:, row].double().cpu().numpy()[chosen], before)
+    path = jacobians(cell, numbers, x[:, row].double().cpu().numpy()[chosen], before)
     if not np.isfinite(path).all():
         return
     found.singular = singular_values(path[:: max(1, steps // FEW)])

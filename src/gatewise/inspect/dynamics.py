@@ -11,12 +11,11 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from ..backends import interpret
-from ..ir.cell import Cell, layer_name
+from ..ir.cell import Cell
 from ..ir.namespaces import namespace_of
 from ..nn import Recurrent
-from .tape import record, recurrent_layers
+from .tape import places, record
 
-JACOBIANS = 24  # steps whose Jacobians are looked at
 EXPONENTS = 4
 SETTLE, FEWEST = 8, 32  # steps before exponents are counted, and that are counted at least
 
@@ -31,13 +30,11 @@ def reach(model: torch.nn.Module, run: Callable[[], object], seed: int = 0) -> d
         run: calls the model once, with gradients.
     """
     found: dict[str, list[float]] = {}
-    stacks = recurrent_layers(model)
-    for path, stack in stacks.items():
-        prefix = f"{path}." if len(stacks) > 1 else ""
-        for reverse in (False, True)[: stack.directions]:
-            random = torch.Generator().manual_seed(seed)
-            layers = [prefix + layer_name(layer, r) for layer, r, _ in stack.runs if r == reverse]
-            found |= _reach_one_way(model, stack, layers, run, reverse, random)
+    ways: dict[tuple[Recurrent, bool], list[str]] = {}
+    for place in places(model):
+        ways.setdefault((place.stack, place.reverse), []).append(place.name)
+    for (stack, reverse), layers in ways.items():
+        found |= _reach_one_way(model, stack, layers, run, reverse, torch.Generator().manual_seed(seed))
     return found
 
 

@@ -8,12 +8,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from ..ir.cell import Cell, layer_name
-from ..nn import Recurrent
+from ..ir.cell import Cell
 from .measures import NEARLY_ALWAYS, OPEN, SHUT, STILL, STRETCHES, Gate, LayerMeasures, Measures
-from .tape import Tape, recurrent_layers
-from .trace import gates_of
-from .view import keepers
+from .tape import Tape, places
 
 FEWEST_ROWS = 16  # steps of all sequences, from which on it is said that a unit does not change
 MOST_NUMBERS = 64  # that are kept of a sequence's gradients
@@ -22,20 +19,15 @@ MOST_NUMBERS = 64  # that are kept of a sequence's gradients
 def measure_tape(model: nn.Module, tape: Tape) -> Measures:
     """What the last pass of every layer on a tape comes to."""
     measures = Measures(0)
-    for path, stack in recurrent_layers(model).items():
-        for (_, reverse), key in tape_names(model, path, stack).items():
-            if key not in tape.passes:
-                continue  # the model did not run this stack
-            values = tape.values[key]
-            measures.layers[key] = measure_layer(stack.cell, values, tape.gradients[key], tape.lengths[key], reverse)
-            measures.steps = max(measures.steps, len(next(iter(values.values()))))
+    for place in places(model):
+        if place.name not in tape.passes:
+            continue  # the model did not run this stack
+        seen = tape.passes[place.name][-1]
+        measures.layers[place.name] = measure_layer(
+            place.stack.cell, seen.values, seen.gradients, seen.lengths, place.reverse
+        )
+        measures.steps = max(measures.steps, len(seen.x))
     return measures
-
-
-def tape_names(model: nn.Module, path: str, stack: Recurrent) -> dict[tuple[int, bool], str]:
-    """The names on a tape of a stack's layers and directions."""
-    prefix = f"{path}." if len(recurrent_layers(model)) > 1 else ""
-    return {(layer, reverse): prefix + layer_name(layer, reverse) for layer, reverse, _ in stack.runs}
 
 
 def measure_layer(
@@ -49,8 +41,8 @@ def measure_layer(
     if real is not None and bool(real.all()):
         real = None
     found = LayerMeasures(cell.name, output.shape[2])
-    keeping = {gate: "shut" if one_minus else "open" for gate, one_minus in keepers(cell).values()}
-    for name in gates_of(cell):
+    keeping = {gate: "shut" if one_minus else "open" for gate, one_minus in cell.keepers.values()}
+    for name in cell.gates:
         found.gates[name] = replace(_gate(values[name], real), keeps=keeping.get(name, ""))
     found.still = _still(output, real)
     for state in cell.states:

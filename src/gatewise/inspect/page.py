@@ -19,8 +19,8 @@ from ..figure import render_figure
 from ..tensorfile import check_writable, write_atomically
 from . import figures
 from .colours import DIVERGING, SEQUENTIAL, Scale, on_top, scale_of
-from .trace import Trace, Values
-from .view import View, character_class, keepers, look_at, sayable, tokens_at, visible, watched
+from .trace import Method, Trace, Values
+from .view import View, character_class, look_at, sayable, tokens_at, visible, watched
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,7 +37,7 @@ NUMBER = ' class="number"'
 def write_page(
     trace: Trace,
     path: str | os.PathLike[str],
-    method: str | None = "integrated",
+    method: Method | None = "integrated",
     of: str | None = None,
     step: int | None = None,
 ) -> None:
@@ -47,7 +47,7 @@ def write_page(
     write_atomically(path, page(trace, method, of, step).encode())
 
 
-def page(trace: Trace, method: str | None = None, of: str | None = None, step: int | None = None) -> str:
+def page(trace: Trace, method: Method | None = None, of: str | None = None, step: int | None = None) -> str:
     """The page as text; see `Trace.to_html`."""
     view = look_at(trace)
     scale = scale_of(view.line, view.gate)
@@ -263,7 +263,7 @@ def _layer(trace: Trace, layer: str) -> str:
         if trace.unit in ("character", "word", "token"):
             found += _means(gates, tokens, visible, trace.unit)
         found += _saturation(gates)
-    for state, (gate, one_minus) in keepers(trace.cell).items():
+    for state, (gate, one_minus) in trace.cell.keepers.items():
         found += _memory(state, f"1 - {gate}" if one_minus else gate, 1 - values[gate] if one_minus else values[gate])
     return found + "".join(_trajectory(name, values[name], tokens) for name in trace.states if name in values)
 

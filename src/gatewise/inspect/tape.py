@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import GatewiseError, require
+from ..ir.cell import layer_name
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -31,10 +33,10 @@ class Tape:
     passes: of every layer, its last passes, oldest first; how many is `record`'s `keep`.
     """
 
-    def __init__(self, values: Names, gradients: Names, keep: int | None) -> None:
+    def __init__(self, prefixes: dict[Recurrent, str], values: Names, gradients: Names, keep: int | None) -> None:
         self._values, self._gradients = values, gradients
         self._keep = keep
-        self._prefixes: dict[Recurrent, str] = {}
+        self._prefixes = prefixes
         self.passes: dict[str, list[Pass]] = {}
 
     @property
@@ -49,12 +51,12 @@ class Tape:
     def lengths(self) -> dict[str, Tensor | None]:
         return {layer: passes[-1].lengths for layer, passes in self.passes.items()}
 
-    def begin(self, layer: Recurrent, name: str, cell: Cell, lengths: Tensor | None, rows: Tensor | None) -> Pass:
+    def begin(self, layer: Recurrent, name: str, cell: Cell, x: Tensor, lengths: Tensor | None, rows: Tensor | None) -> Pass:
         """A layer's pass begins; called by the layer."""
         from ..nn.watching import Pass, watched_names
 
         passes = self.passes.setdefault(self._prefixes[layer] + name, [])
-        passes.append(Pass(watched_names(cell, self._values), watched_names(cell, self._gradients), lengths, rows))
+        passes.append(Pass(watched_names(cell, self._values), watched_names(cell, self._gradients), x, lengths, rows))
         if self._keep is not None:
             del passes[: -self._keep]
         return passes[-1]
@@ -98,9 +100,8 @@ def record(model: nn.Module, values: Names = None, gradients: Names = None, keep
     taken = [path for path, layer in layers.items() if layer.observer is not None]
     if taken:
         raise GatewiseError(f"a tape is already on layer {taken[0]!r}: one at a time")
-    tape = Tape(values, gradients, keep)
-    for path, layer in layers.items():
-        tape._prefixes[layer] = f"{path}." if len(layers) > 1 else ""
+    tape = Tape(_prefixes(layers), values, gradients, keep)
+    for layer in layers.values():
         layer.observer = tape
     try:
         yield tape
@@ -117,3 +118,35 @@ def recurrent_layers(model: nn.Module) -> dict[str, Recurrent]:
     if not found:
         raise GatewiseError(f"{type(model).__name__} has no recurrent layer of gatewise.nn in it")
     return found
+
+
+@dataclass(frozen=True)
+class Place:
+    """One layer and direction in a model.
+
+    Attributes:
+        name: what a tape calls it.
+        stack: the `Recurrent` that it belongs to.
+        layer, reverse, ending: as in the stack's `runs`.
+    """
+
+    name: str
+    stack: Recurrent
+    layer: int
+    reverse: bool
+    ending: str
+
+
+def places(model: nn.Module) -> list[Place]:
+    """Every recurrent layer and direction of a model. Raises GatewiseError where there are none."""
+    prefixes = _prefixes(recurrent_layers(model))
+    return [
+        Place(prefix + layer_name(layer, reverse), stack, layer, reverse, ending)
+        for stack, prefix in prefixes.items()
+        for layer, reverse, ending in stack.runs
+    ]
+
+
+def _prefixes(stacks: Mapping[str, Recurrent]) -> dict[Recurrent, str]:
+    """What stands before the names of every stack's layers: its own name in the model if there are several."""
+    return {stack: f"{path}." if len(stacks) > 1 else "" for path, stack in stacks.items()}

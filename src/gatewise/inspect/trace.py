@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .attribution import Attribution
 
 READOUT = "readout"
+Method = Literal["integrated", "gradient", "occlusion"]  # of attribution
 Values = Mapping[str, Mapping[str, np.ndarray]]  # by layer and name, [T, units]
 
 
@@ -82,7 +83,7 @@ class Trace:
     stepwise: bool = False
     stride: int = 1
     surprise: np.ndarray | None = None
-    _attribute: Callable[[str, int | None, int], Attribution] | None = field(default=None, repr=False)
+    _attribute: Callable[[Method, int | None, int], Attribution] | None = field(default=None, repr=False)
     _differentiate: Callable[[int | None, int], Values] | None = field(default=None, repr=False)
 
     @property
@@ -93,7 +94,7 @@ class Trace:
     @property
     def gates(self) -> list[str]:
         """The names of the values that lie between 0 and 1."""
-        return gates_of(self.cell)
+        return [*self.cell.gates]
 
     @property
     def states(self) -> list[str]:
@@ -117,7 +118,7 @@ class Trace:
         """The numbers of the tokens at which the steps of a layer's values lie, [steps]."""
         return np.arange(len(values)) * self.stride
 
-    def attribute(self, method: str = "integrated", of: str | None = None, step: int | None = None) -> Attribution:
+    def attribute(self, method: Method = "integrated", of: str | None = None, step: int | None = None) -> Attribution:
         """Which steps mattered for an output.
 
         Args:
@@ -167,7 +168,7 @@ class Trace:
     def to_html(
         self,
         path: str | os.PathLike[str],
-        method: str | None = "integrated",
+        method: Method | None = "integrated",
         of: str | None = None,
         step: int | None = None,
     ) -> None:
@@ -187,15 +188,10 @@ class Trace:
         write_page(self, path, method, of, step)
 
 
-def gates_of(cell: Cell) -> list[str]:
-    """The named values of a cell that lie between 0 and 1, by their last operation."""
-    return [name for name, i in cell.named if cell.graph.nodes[i].op == "sigmoid"]
-
-
 def look(
     network: RuntimeNetwork,
     interpretation: Interpretation,
-    attribute: Callable[[str, int | None, int], Attribution] | None = None,
+    attribute: Callable[[Method, int | None, int], Attribution] | None = None,
     differentiate: Callable[[int | None, int], Values] | None = None,
 ) -> Trace:
     """Run a trained network over one input and keep everything."""
@@ -207,16 +203,16 @@ def look(
         before = outputs[first - 1 : -1] if first else outputs
         surprise = -np.log(np.maximum(before[np.arange(len(before)), interpretation.truth], np.finfo(np.float64).tiny))
     return Trace(
-        interpretation.tokens,
-        interpretation.unit,
-        {layer: {name: a[first:, 0] for name, a in values.items()} for layer, values in seen.items()},
-        outputs[first:],
-        interpretation.names,
-        interpretation.kind,
-        network.architecture.stack.running_cell,
-        scores.ndim == 3,
-        1 if (convolution := network.architecture.convolution) is None else convolution.stride,
-        surprise,
-        attribute,
-        differentiate,
+        tokens=interpretation.tokens,
+        unit=interpretation.unit,
+        values={layer: {name: a[first:, 0] for name, a in values.items()} for layer, values in seen.items()},
+        outputs=outputs[first:],
+        names=interpretation.names,
+        kind=interpretation.kind,
+        cell=network.architecture.stack.running_cell,
+        stepwise=scores.ndim == 3,
+        stride=1 if (convolution := network.architecture.convolution) is None else convolution.stride,
+        surprise=surprise,
+        _attribute=attribute,
+        _differentiate=differentiate,
     )

@@ -10,8 +10,7 @@ from typing import Literal
 import numpy as np
 
 from ..errors import ParameterError
-from ..ir.cell import Cell
-from .trace import READOUT, Trace, gates_of
+from .trace import READOUT, Trace
 
 Unit = int | Literal["mean"] | None  # None: the one whose value varies most
 
@@ -157,25 +156,3 @@ def wrapped(tokens: Sequence[str], width: int, gap: int) -> list[list[int]]:
             lines.append(line)
             line, used = [], 0
     return [*lines, line] if line else lines
-
-
-def keepers(cell: Cell) -> dict[str, tuple[str, bool]]:
-    """The gates that say how much of a state stays: by state, the gate and whether it is 1 minus it that stays.
-
-    A state has one if its next value is a sum with a product of the old value and a gate, or 1 minus a gate, in it.
-    """
-    nodes, found = cell.graph.nodes, {}
-    gates = {i: name for name, i in cell.named if name in gates_of(cell)}
-    for state, output in cell.graph.outputs:
-        todo = [output]
-        while todo:
-            node = nodes[todo.pop()]
-            if node.op == "add":
-                todo += node.args
-            elif node.op == "mul" and any((nodes[a].op, nodes[a].attr) == ("state", state) for a in node.args):
-                for a in node.args:
-                    one_minus = nodes[a].op == "sub" and nodes[nodes[a].args[0]].attr == 1
-                    gate = nodes[a].args[1] if one_minus else a
-                    if gate in gates:
-                        found[state] = gates[gate], one_minus
-    return found

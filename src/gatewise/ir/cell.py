@@ -214,6 +214,30 @@ class Cell:
         """The dim of every named value."""
         return {name: self.graph.nodes[i].dim for name, i in self.named}
 
+    @cached_property
+    def gates(self) -> tuple[str, ...]:
+        """The names of the values that lie between 0 and 1, by their last operation."""
+        return tuple(name for name, i in self.named if self.graph.nodes[i].op == "sigmoid")
+
+    @cached_property
+    def keepers(self) -> dict[str, tuple[str, bool]]:
+        """The gates that say how much of a state stays: by state, the gate and whether it is 1 minus it that stays.
+
+        A state has one if its next value is a sum with a product of the old value and a gate, or 1 minus a gate, in it.
+        """
+        nodes, found = self.graph.nodes, {}
+        gates = {i: name for name, i in self.named if name in self.gates}
+        for state, output in self.graph.outputs:
+            for product in (nodes[i] for i in self.graph.summands(output) if nodes[i].op == "mul"):
+                if all((nodes[a].op, nodes[a].attr) != ("state", state) for a in product.args):
+                    continue
+                for a in product.args:
+                    one_minus = nodes[a].op == "sub" and nodes[nodes[a].args[0]].attr == 1
+                    gate = nodes[a].args[1] if one_minus else a
+                    if gate in gates:
+                        found[state] = gates[gate], one_minus
+        return found
+
     @property
     def output_dim(self) -> str:
         return self.states[0].dim

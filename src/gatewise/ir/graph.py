@@ -7,7 +7,7 @@ Every value of a step is a row of units for each sequence of the batch, [B, dim]
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +50,14 @@ class Graph:
             if i not in stop:
                 todo.extend(self.nodes[i].args)
         return seen
+
+    def summands(self, i: int) -> Iterator[int]:
+        """The nodes whose sum a node is; itself if it is no sum."""
+        if self.nodes[i].op != "add":
+            yield i
+            return
+        for a in self.nodes[i].args:
+            yield from self.summands(a)
 
 
 def pruned(nodes: Sequence[Node], roots: Iterable[int], always: int = 0) -> tuple[tuple[Node, ...], dict[int, int]]:

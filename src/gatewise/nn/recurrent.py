@@ -38,7 +38,9 @@ if not _KERNELS:
 class Observer(Protocol):
     """Is told of every pass of a layer and direction, as `gatewise.inspect.record` is."""
 
-    def begin(self, layer: Recurrent, name: str, cell: Cell, lengths: Tensor | None, rows: Tensor | None) -> Pass | None: ...
+    def begin(
+        self, layer: Recurrent, name: str, cell: Cell, x: Tensor, lengths: Tensor | None, rows: Tensor | None
+    ) -> Pass | None: ...
 
 
 class Recurrent(nn.Module):
@@ -310,7 +312,7 @@ class Recurrent(nn.Module):
             read, params = self._normalised(x, params, lengths, ending)
             seen = None
             if self.observer is not None:
-                seen = self.observer.begin(self, layer_name(layer, reverse), cell, lengths, rows)
+                seen = self.observer.begin(self, layer_name(layer, reverse), cell, x, lengths, rows)
             y, final = self._run_segments(cell, read, states, params, lengths, reverse, given, seen)
             outputs.append(y)
             finals.append(final)

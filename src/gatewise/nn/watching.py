@@ -18,15 +18,21 @@ class Pass:
 
     Args:
         values, gradients: the names that are to be kept.
+        x: what the layer reads, [T, B, I].
         lengths: the steps that count of each row of the layer's batch, [B]; None where all do.
         rows: where each row of the caller's batch lies in that of the layer, which packed sequences sort by length.
     """
 
     def __init__(
-        self, values: tuple[str, ...], gradients: tuple[str, ...], lengths: Tensor | None = None, rows: Tensor | None = None
+        self,
+        values: tuple[str, ...],
+        gradients: tuple[str, ...],
+        x: Tensor,
+        lengths: Tensor | None = None,
+        rows: Tensor | None = None,
     ) -> None:
         self._names = values, gradients
-        self._rows = rows
+        self._x, self._rows = x.detach(), rows
         self.lengths = lengths if lengths is None or rows is None else lengths[rows.to(lengths.device)]
         self._pieces: dict[int, tuple[Named, Named]] = {}
 
@@ -34,6 +40,11 @@ class Pass:
         """What takes the values of the steps from `start` on."""
         values, gradients = self._pieces.setdefault(start, ({}, {}))
         return Watcher(*self._names, values, gradients)
+
+    @property
+    def x(self) -> Tensor:
+        """[T, B, I], what the layer read, detached."""
+        return self._x if self._rows is None else self._x.index_select(1, self._rows)
 
     @property
     def values(self) -> Named:

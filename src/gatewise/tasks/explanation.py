@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..inspect.attribution import Attribution, Scalar, attribute
 from ..inspect.tape import record
-from ..inspect.trace import Interpretation
+from ..inspect.trace import Interpretation, Method
 from ..inspect.view import sayable
 from .network import Network
 
@@ -72,7 +72,7 @@ def explained_output(model: Model, interpretation: Interpretation, step: int | N
 
 
 def attribute_output(
-    model: Model, interpretation: Interpretation, method: str, step: int | None, number: int
+    model: Model, interpretation: Interpretation, method: Method, step: int | None, number: int
 ) -> Attribution:
     """What each shown step contributed to an output; see `Trace.attribute`."""
     output = explained_output(model, interpretation, step, number)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from ..errors import require
-from ..inspect.trace import Interpretation, Trace, Values, look
+from ..inspect.trace import Interpretation, Method, Trace, Values, look
 from ..modelfile import save_model
 from ..runtime.architecture import Architecture
 from ..runtime.network import RuntimeNetwork
@@ -143,7 +143,7 @@ class Model(TrainingOptions, RecurrentOptions, ABC):
         self.check_is_fitted()
         interpretation = self.interpret(input)
 
-        def attribute(method: str, step: int | None, number: int) -> Attribution:
+        def attribute(method: Method, step: int | None, number: int) -> Attribution:
             require("torch", "train", "saying which steps mattered")
             from .explanation import attribute_output
 
