@@ -31,8 +31,9 @@ def register(cell: Cell) -> str:
     return cell.key
 
 
-def _arrays(tensors: Sequence[torch.Tensor]) -> list[np.ndarray]:
-    return [t.detach().contiguous().numpy() for t in tensors]
+def _dense(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """With their numbers one after the other in memory, as kernels read them."""
+    return [t.contiguous() for t in tensors]
 
 
 def _named(cell: Cell, params: Sequence) -> dict:
@@ -40,19 +41,18 @@ def _named(cell: Cell, params: Sequence) -> dict:
 
 
 def _inputs(cell: Cell, x, states, params, lengths):
-    x_array = x.detach().contiguous().numpy()
-    named = _named(cell, _arrays(params))
-    initial = _arrays(states)
-    sizes = interpret.sizes_of(cell, x_array, named, initial)
-    return x_array, initial, named, sizes, None if lengths is None else lengths.numpy()
+    x, initial = x.contiguous(), [s.detach().contiguous() for s in states]
+    named = _named(cell, _dense(params))
+    sizes = interpret.sizes_of(cell, x, named, initial)
+    return x, initial, named, sizes, None if lengths is None else lengths.numpy()
 
 
 def _forward(x, states, params, given, lengths, key, reverse, save, record, compute_dtype="float32", gradients=()):
     cell = _cells[key]
-    x_array, initial, named, sizes, lengths_array = _inputs(cell, x, states, params, lengths)
+    x, initial, named, sizes, lengths_array = _inputs(cell, x, states, params, lengths)
     result = runner.forward(
-        *(cell, named, x_array, initial, sizes, lengths_array, reverse, save, tuple(record)),
-        given=_arrays(given),
+        *(cell, named, x, initial, sizes, lengths_array, reverse, save, tuple(record)),
+        given=_dense(given),
         compute_dtype=compute_dtype,
         gradients=tuple(gradients),
     )
@@ -81,17 +81,17 @@ def _backward(
     gradients=(),
 ):  # fmt: skip
     cell = _cells[key]
-    x_array, initial, named, sizes, lengths_array = _inputs(cell, x, states, params, lengths)
-    saved = runner.Saved(tuple(_arrays(histories)), kept.numpy(), lengths_array)
-    dy_array = np.zeros(histories[0].shape, x_array.dtype) if dy is None else _arrays([dy])[0]
+    x, initial, named, sizes, lengths_array = _inputs(cell, x, states, params, lengths)
+    saved = runner.Saved(tuple(_dense(histories)), kept.numpy(), lengths_array)
+    dy = torch.zeros_like(histories[0]) if dy is None else dy.contiguous()
     carried = [None if d is None else d.detach().numpy() for d in dfinals]
     g = runner.backward(
-        *(cell, named, x_array, initial, sizes, saved, dy_array, carried, reverse, input_gradient),
-        given=_arrays(given),
+        *(cell, named, x, initial, sizes, saved, dy, carried, reverse, input_gradient),
+        given=_dense(given),
         compute_dtype=compute_dtype,
         record=tuple(gradients),
     )
-    dx = np.empty((0,), x_array.dtype) if g.x is None else g.x
+    dx = np.empty((0,), np.float32) if g.x is None else g.x
     found = (dx, *g.states, *(g.params[p.name] for p in cell.parameters), *g.recorded.values())
     return [torch.from_numpy(a) for a in found]
 

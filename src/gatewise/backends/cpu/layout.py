@@ -420,7 +420,25 @@ class Layout:
             names += ["dy", *(f"carry:{s.name}" for s in self.cell.states)]
             if any(p.kind == "dx" for g in self.schedule.groups for _, p in g.stores):
                 names.append("dx")
-        return names + [f"record:{p.name}" for g in self.schedule.groups for _, p in g.stores if p.kind == "record"]
+        return names + [f"record:{name}" for name in self.recorded]
+
+    @cached_property
+    def arrays(self) -> list[str]:
+        """The arrays of a call, in the order in which their addresses are given; "work" is the workspace."""
+        names = ["work", *(n for n in self.user_arrays if not n.startswith("old:"))]
+        names += [f"initial:{s.name}" for s in self.cell.states]
+        names += [f"param:{p.name}" for p in self.cell.parameters]
+        return names + {"infer": [], "save": ["kept"], "backward": ["kept", "gradients"]}[self.mode]
+
+    @cached_property
+    def recorded(self) -> list[str]:
+        """The named values that the kernel hands out, in the order of `arrays`."""
+        return [p.name for g in self.schedule.groups for _, p in g.stores if p.kind == "record"]
+
+    def held_steps(self, state: int, steps: int) -> int:
+        """Of how many steps a state, by its number, is kept in memory: of all, or of this one and the one before."""
+        whole = self.mode != "infer" or state == 0 or self.cell.states[state].name in self.handed
+        return steps if whole else min(steps, 2)
 
     def row_bytes(self, name: str) -> int:
         """Bytes of a row of one of these arrays."""

@@ -9,8 +9,20 @@ from collections import OrderedDict
 import numpy as np
 
 ALIGNMENT = 64
+PAGE = 1 << 12  # sizes are multiples of it
 SMALL = 1 << 15  # bytes up to which the system's own memory is as fast
 LIMIT = 1 << 30  # bytes that wait for their next use, at the most
+
+
+class Block:
+    """A piece of memory and where it begins."""
+
+    __slots__ = ("address", "array")
+
+    def __init__(self, size: int):
+        raw = np.empty(size + ALIGNMENT, np.uint8)
+        start = -raw.ctypes.data % ALIGNMENT
+        self.array, self.address = raw[start : start + size], raw.ctypes.data + start
 
 
 class Pool:
@@ -20,10 +32,12 @@ class Pool:
         self.limit = limit
         self.waiting = 0
         self.leased = 0  # bytes that are in use
-        self.free: OrderedDict[int, list[np.ndarray]] = OrderedDict()
+        self.free: OrderedDict[int, list[Block]] = OrderedDict()
         self.lock = threading.RLock()  # a block may come back from a finaliser inside any of these functions
 
-    def take(self, size: int) -> np.ndarray:
+    def take(self, size: int) -> Block:
+        """At least so many bytes; `give` them back."""
+        size = -(-size // PAGE) * PAGE
         with self.lock:
             self.leased += size
             blocks = self.free.get(size)
@@ -31,16 +45,15 @@ class Pool:
                 self.free.move_to_end(size)
                 self.waiting -= size
                 return blocks.pop()
-        raw = np.empty(size + ALIGNMENT, np.uint8)
-        start = -raw.ctypes.data % ALIGNMENT
-        return raw[start : start + size]
+        return Block(size)
 
-    def give(self, block: np.ndarray) -> None:
+    def give(self, block: Block) -> None:
+        size = block.array.size
         with self.lock:
-            self.leased -= block.size
-            self.free.setdefault(block.size, []).append(block)
-            self.free.move_to_end(block.size)
-            self.waiting += block.size
+            self.leased -= size
+            self.free.setdefault(size, []).append(block)
+            self.free.move_to_end(size)
+            self.waiting += size
             while self.waiting > self.limit:
                 size, blocks = next(iter(self.free.items()))
                 if blocks:
@@ -55,7 +68,6 @@ class Pool:
         size = math.prod(shape) * dtype.itemsize
         if size <= SMALL:
             return np.empty(shape, dtype)
-        size = -(-size // 4096) * 4096
         return np.asarray(_Lease(self, self.take(size), shape, dtype))
 
     def zeros(self, shape: tuple[int, ...], dtype: np.dtype | type | str) -> np.ndarray:
@@ -67,12 +79,12 @@ class Pool:
 class _Lease:
     """Owns a block while an array looks at it."""
 
-    def __init__(self, pool: Pool, block: np.ndarray, shape: tuple[int, ...], dtype: np.dtype):
+    def __init__(self, pool: Pool, block: Block, shape: tuple[int, ...], dtype: np.dtype):
         self.pool, self.block = pool, block
         self.__array_interface__ = {
             "shape": tuple(map(int, shape)),
             "typestr": dtype.str,
-            "data": (block.ctypes.data, False),
+            "data": (block.address, False),
             "version": 3,
         }
 

@@ -30,6 +30,8 @@ _CACHE_BYTES = 1 << 21  # of weights that stay in the cache of one processor
 _BLUEPRINTS = 64  # of one kernel
 _building = threading.Lock()
 
+Array = Any  # of NumPy's, or a tensor of torch's, dense; kernels are told where it begins
+
 
 @lru_cache(maxsize=512)
 def _kernel(
@@ -108,12 +110,19 @@ def deal_rows(steps: int, batch: int, lengths: np.ndarray | None, reverse: bool,
     return Rows(index, tuple(counts), *_offsets(tuple(counts), steps))
 
 
-def address(array: Any) -> int:
-    """Where an array begins in memory."""
+def address(array: Array) -> int:
+    """Where an array of NumPy's or a tensor of torch's begins in memory."""
+    pointer = getattr(array, "data_ptr", None)
+    if pointer is not None:
+        return pointer()
     try:
         return ctypes.addressof(ctypes.c_char.from_buffer(array))  # a third of the time of the way below
     except (TypeError, ValueError):  # it cannot be written to, or is empty
         return array.__array_interface__["data"][0]
+
+
+def _dtype(array: Array) -> str:
+    return array.dtype.name if isinstance(array, np.ndarray) else str(array.dtype).removeprefix("torch.")
 
 
 def _aligned(size: int) -> int:
@@ -130,13 +139,12 @@ class Blueprint:
     offset. It depends on the shape of a call alone, so that a training loop makes it once. Each group of threads has
     `members` tables: its members share rows and what is computed of them, and each does some of the panels.
 
-    bases: the arrays by name, in the order of the vector of addresses; the first stands for no array, its address is 0.
     work_bytes: the workspace, one block that is called "work".
     """
 
     def __init__(self, layout: Layout, rows: Rows, members: int, steps: int, batch: int, reverse: bool):
         self.layout, self.rows, self.members = layout, rows, members
-        self.bases: dict[str, int] = {"": 0}
+        self._bases = {name: n for n, name in enumerate(["", *layout.arrays])}  # "" is no array, its address is 0
         self.offsets = np.zeros((len(rows.index) * members, len(layout.fields)), np.int64)
         self.which = np.zeros_like(self.offsets)
         self.work_bytes = 0
@@ -146,9 +154,10 @@ class Blueprint:
         for name in layout.user_arrays:
             if not name.startswith("old:"):
                 self._all(name, name)
-        for s in layout.cell.states:
+        for n, s in enumerate(layout.cell.states):
             self._all(f"initial:{s.name}", f"initial:{s.name}")
             self._all(f"stride:{s.name}", "", batch * layout.units(s.dim) * size)
+            self._all(f"mask:{s.name}", "", -1 if layout.held_steps(n, steps) == steps else 1)
         for p in layout.cell.parameters:
             self._all(f"param:{p.name}", f"param:{p.name}")
         self._all("packed", "work", self._take(layout.packed_offsets[-1]))
@@ -171,19 +180,16 @@ class Blueprint:
         if layout.mode == "backward":
             self._backward()
 
-    def tables(self, addresses: Mapping[str, int], numbers: Mapping[str, int]) -> np.ndarray:
-        """The tables [threads, fields] for arrays at these addresses; numbers go in as they are."""
-        vector = np.array([addresses.get(name, 0) for name in self.bases], np.int64)
-        table = vector[self.which]
+    def tables(self, arrays: Sequence[int]) -> np.ndarray:
+        """The tables [threads, fields] for arrays at these addresses, in the order of `Layout.arrays`."""
+        table = np.array((0, *arrays), np.int64)[self.which]
         table += self.offsets
-        for name, value in numbers.items():
-            table[:, self.layout.fields[name]] = value
         return table
 
     def _put(self, group: int, name: str, base: str, offset: int | list[int] = 0) -> None:
         """The same for all members of a group, or a list of each one's own."""
         field, members = self.layout.fields[name], slice(group * self.members, (group + 1) * self.members)
-        self.which[members, field] = self.bases.setdefault(base, len(self.bases))
+        self.which[members, field] = self._bases[base]
         self.offsets[members, field] = offset
 
     def _all(self, name: str, base: str, offset: int = 0) -> None:
@@ -231,20 +237,21 @@ class Blueprint:
         kept_row = max(1, sum(layout.kept_buffers.values()))
         budget = max(_CHUNK_BYTES, 16 * self.matrix_bytes)  # a weight's gradient goes through memory once a chunk
         widest = max((layout.vectors(dim) for _, dim, _ in layout.outer_sources), default=0) * layout.vector_bytes
-        self.partials: list[int] = []
-        self.sum_bytes = sum(layout.vectors(dim) for _, dim in layout.gradient_names) * layout.vector_bytes
-        self.sums = self._take(self.sum_bytes * len(rows.index))
+        self.partials: list[int] = []  # in the workspace, in numbers: matrices' gradients of all groups but the first
+        self.lanes: list[np.ndarray] = []  # the same of every number of vectors' gradients, by group
+        sum_bytes = sum(layout.vectors(dim) for _, dim in layout.gradient_names) * layout.vector_bytes
         for g, n in enumerate(map(len, rows.index)):
             block = block_steps(n)
             self._put(g, "chunk", "", -(-max(1, budget // (kept_row * n)) // block) * block)
             self._own_work(g, "packed_rows", widest * n * block)  # in bfloat16 half is needed, and up to 31 rows more
-            place = self.sums + g * self.sum_bytes
+            place = self._take(sum_bytes)
+            self.lanes.append(place // layout.itemsize + layout.vector_lanes)
             for name, dim in layout.gradient_names:
                 self._put(g, f"gradient:{name}", "work", place)
                 place += layout.vectors(dim) * layout.vector_bytes
             base, start = ("work", self._take(self.matrix_bytes)) if g else ("gradients", 0)
             if g:
-                self.partials.append(start)
+                self.partials.append(start // layout.itemsize)
             for p in matrices:
                 self._put(g, f"dmatrix:{p.name}", base, start + layout.gradient_places[p.name][0] * layout.itemsize)
 
@@ -262,27 +269,6 @@ def _blueprint(k: Kernel, rows: Rows, members: int, steps: int, batch: int, reve
     return found
 
 
-def addresses_of(
-    layout: Layout,
-    params: Mapping[str, np.ndarray],
-    x: np.ndarray,
-    initial: Sequence[np.ndarray],
-    histories: Sequence[np.ndarray],
-    given: Sequence[np.ndarray],
-) -> tuple[dict[str, int], dict[str, int]]:
-    """The addresses that forward and backward have in common, and the numbers that depend on the arrays."""
-    addresses, numbers = {"input": address(x)}, {}
-    for state, start, history in zip(layout.cell.states, initial, histories, strict=True):
-        addresses[f"new:{state.name}"] = address(history)
-        addresses[f"initial:{state.name}"] = address(start)
-        numbers[f"mask:{state.name}"] = -1 if len(history) == len(x) else 1
-    for p in layout.cell.parameters:
-        addresses[f"param:{p.name}"] = address(params[p.name])
-    for name, a in zip(layout.cell.given, given, strict=True):
-        addresses[f"given:{name}"] = address(a)
-    return addresses, numbers
-
-
 @dataclass
 class Saved:
     """What forward leaves for backward.
@@ -291,7 +277,7 @@ class Saved:
     of three numbers: the groups, their members, and whether backward has written over the buffers.
     """
 
-    histories: tuple[np.ndarray, ...]
+    histories: tuple[Array, ...]
     kept: np.ndarray
     lengths: np.ndarray | None
 
@@ -362,18 +348,25 @@ def _possible(division: tuple[int, int]) -> tuple[int, int]:
     return division if members == 1 or team.meets(groups * members) else (groups, 1)
 
 
-def _run(
-    k: Kernel, blueprint: Blueprint, addresses: Mapping[str, int], numbers: Mapping[str, int], work: np.ndarray
-) -> None:
-    work[blueprint.barriers : blueprint.barriers + blueprint.barrier_bytes] = 0
-    team.run(k, blueprint.tables(addresses, numbers), blueprint.members > 1)
+def _run(k: Kernel, blueprint: Blueprint, arrays: Sequence[Array], gradients: np.ndarray | None = None) -> None:
+    """Run a kernel on arrays in the order of `Layout.arrays`, the workspace left out. gradients: of parameters, of which
+    threads leave parts in the workspace."""
+    work = POOL.take(blueprint.work_bytes)
+    try:
+        if blueprint.members > 1:
+            work.array[blueprint.barriers : blueprint.barriers + blueprint.barrier_bytes] = 0
+        team.run(k, blueprint.tables([work.address, *map(address, arrays)]), blueprint.members > 1)
+        if gradients is not None:
+            _collect(blueprint, gradients, work.array)
+    finally:
+        POOL.give(work)
 
 
 def forward(
     cell: Cell,
-    params: Mapping[str, np.ndarray],
-    x: np.ndarray,
-    initial: Sequence[np.ndarray],
+    params: Mapping[str, Array],
+    x: Array,
+    initial: Sequence[Array],
     sizes: Mapping[str, int],
     lengths: np.ndarray | None = None,
     reverse: bool = False,
@@ -381,7 +374,7 @@ def forward(
     record: tuple[str, ...] = (),
     threads: int | None = None,
     lanes: int | None = None,
-    given: Sequence[np.ndarray] = (),
+    given: Sequence[Array] = (),
     division: tuple[int, int] | None = None,
     compute_dtype: str | None = None,
     gradients: tuple[str, ...] = (),
@@ -390,7 +383,7 @@ def forward(
 
     record: named values to hand out, [T, B, units] each, 0 past a row's length. division: what `split` else decides.
     compute_dtype, gradients: as in `kernel`."""
-    dtype = x.dtype.name
+    dtype = _dtype(x)
     k = kernel(cell, sizes, dtype, "save" if save else "infer", record, True, lanes, compute_dtype, gradients)
     layout = k.layout
     steps, batch = x.shape[:2]
@@ -399,19 +392,14 @@ def forward(
     rows = deal_rows(steps, batch, lengths, reverse, groups)
     histories = []
     for n, state in enumerate(cell.states):
-        whole = save or n == 0 or steps < 2 or state.name in layout.handed
-        histories.append(POOL.empty((steps if whole else 2, batch, sizes[state.dim]), x.dtype))
+        histories.append(POOL.empty((layout.held_steps(n, steps), batch, sizes[state.dim]), dtype))
     recorded = _room(layout, record, steps, batch, lengths)
     kept = POOL.empty((kept_bytes(layout, steps, batch),), np.uint8) if save else None
     if steps and batch:
         blueprint = _blueprint(k, rows, members, steps, batch, reverse, lengths is None)
-        addresses, numbers = addresses_of(layout, params, x, initial, histories, given)
-        work = POOL.empty((blueprint.work_bytes,), np.uint8)
-        addresses["work"] = address(work)
-        if kept is not None:
-            addresses["kept"] = address(kept)
-        addresses |= {f"record:{name}": address(a) for name, a in recorded.items()}
-        _run(k, blueprint, addresses, numbers, work)
+        shown = [recorded[name] for name in layout.recorded]
+        weights = [params[p.name] for p in cell.parameters]
+        _run(k, blueprint, [x, *histories, *given, *shown, *initial, *weights, *(() if kept is None else (kept,))])
     finals = tuple(
         _final(history, start, lengths, reverse, steps) for history, start in zip(histories, initial, strict=True)
     )
@@ -433,10 +421,10 @@ def _room(layout: Layout, names: Sequence[str], steps: int, batch: int, lengths:
     return found
 
 
-def _final(history: np.ndarray, start: np.ndarray, lengths: np.ndarray | None, reverse: bool, steps: int) -> np.ndarray:
+def _final(history: np.ndarray, start: Array, lengths: np.ndarray | None, reverse: bool, steps: int) -> np.ndarray:
     """A state after each row's last step; the initial state for a row without steps."""
     if not steps or not history.shape[1]:
-        return start.copy()
+        return np.array(start)
     last = 0 if reverse else steps - 1
     if lengths is None:
         return history[last % len(history)].copy()
@@ -444,7 +432,7 @@ def _final(history: np.ndarray, start: np.ndarray, lengths: np.ndarray | None, r
         rows = history[0].copy()
     else:
         rows = history[(lengths - 1) % len(history), np.arange(history.shape[1])]
-    rows[lengths == 0] = start[lengths == 0]
+    rows[lengths == 0] = np.asarray(start)[lengths == 0]
     return rows
 
 
@@ -460,17 +448,17 @@ class Gradients:
 
 def backward(
     cell: Cell,
-    params: Mapping[str, np.ndarray],
-    x: np.ndarray,
-    initial: Sequence[np.ndarray],
+    params: Mapping[str, Array],
+    x: Array,
+    initial: Sequence[Array],
     sizes: Mapping[str, int],
     saved: Saved,
-    dy: np.ndarray,
+    dy: Array,
     dfinals: Sequence[np.ndarray | None],
     reverse: bool = False,
     input_gradient: bool = True,
     lanes: int | None = None,
-    given: Sequence[np.ndarray] = (),
+    given: Sequence[Array] = (),
     compute_dtype: str | None = None,
     record: tuple[str, ...] = (),
 ) -> Gradients:
@@ -486,39 +474,32 @@ def backward(
         assert again.saved is not None
         saved = again.saved
     saved.trailer[2] = 1
-    dtype = x.dtype.name
+    dtype = _dtype(x)
     k = kernel(cell, sizes, dtype, "backward", (), input_gradient, lanes, compute_dtype, record)
     layout = k.layout
     steps, batch = x.shape[:2]
     groups, members = _possible(saved.division)
     rows = deal_rows(steps, batch, saved.lengths, reverse, groups)
-    carried = _carried(cell, sizes, dfinals, batch, x.dtype)
+    carried = _carried(cell, sizes, dfinals, batch, dtype)
     recorded = _room(layout, record, steps, batch, saved.lengths)
     dx = None
     if input_gradient:
         written = steps and "dx" in layout.user_arrays  # every row, zeros past its length
-        dx = (POOL.empty if written else POOL.zeros)(x.shape, x.dtype)
+        dx = (POOL.empty if written else POOL.zeros)(x.shape, dtype)
     make = POOL.empty if steps and batch else POOL.zeros  # the kernel clears what it adds to
-    gradients = make((layout.gradient_sizes[1],), x.dtype)
+    gradients = make((layout.gradient_sizes[1],), dtype)
     if steps and batch:
         blueprint = _blueprint(k, rows, members, steps, batch, reverse, saved.lengths is None)
-        addresses, numbers = addresses_of(layout, params, x, initial, saved.histories, given)
-        work = POOL.empty((blueprint.work_bytes,), np.uint8)
-        addresses |= {"kept": address(saved.kept), "work": address(work), "gradients": address(gradients)}
-        addresses["dy"] = address(dy)
-        if dx is not None:
-            addresses["dx"] = address(dx)
-        for s, a in zip(cell.states, carried, strict=True):
-            addresses[f"carry:{s.name}"] = address(a)
-        addresses |= {f"record:{name}": address(a) for name, a in recorded.items()}
-        _run(k, blueprint, addresses, numbers, work)
-        _collect(blueprint, gradients, work)
+        shown = [recorded[name] for name in layout.recorded]
+        weights = [params[p.name] for p in cell.parameters]
+        arrays = [x, *saved.histories, *given, dy, *carried, *([dx] if "dx" in layout.user_arrays else ()), *shown]
+        _run(k, blueprint, [*arrays, *initial, *weights, saved.kept, gradients], gradients)
     views = {p.name: _view(gradients, *layout.gradient_places[p.name]) for p in cell.parameters}
     return Gradients(dx, carried, views, recorded)
 
 
 def _carried(
-    cell: Cell, sizes: Mapping[str, int], dfinals: Sequence[np.ndarray | None], batch: int, dtype: np.dtype
+    cell: Cell, sizes: Mapping[str, int], dfinals: Sequence[np.ndarray | None], batch: int, dtype: str
 ) -> tuple[np.ndarray, ...]:
     """The gradients of the final states, in memory in which backward carries them to the initial ones."""
     widths = [sizes[s.dim] for s in cell.states]
@@ -538,12 +519,13 @@ def _view(block: np.ndarray, start: int, shape: tuple[int, ...]) -> np.ndarray:
 
 def _collect(blueprint: Blueprint, gradients: np.ndarray, work: np.ndarray) -> None:
     """Add up what the threads found."""
-    layout, dtype = blueprint.layout, gradients.dtype
-    matrices = gradients[: blueprint.matrix_bytes // dtype.itemsize]
+    numbers = work.view(gradients.dtype)
+    matrices = blueprint.matrix_bytes // gradients.itemsize
     for start in blueprint.partials:
-        matrices += work[start : start + blueprint.matrix_bytes].view(dtype)
-    lanes = layout.vector_lanes
-    if len(lanes):
-        threads = len(blueprint.rows.index)
-        sums = work[blueprint.sums : blueprint.sums + blueprint.sum_bytes * threads].view(dtype).reshape(threads, -1)
-        np.take(sums.sum(0), lanes, out=gradients[len(matrices) :])
+        gradients[:matrices] += numbers[start : start + matrices]
+    first, *others = blueprint.lanes
+    if len(first):
+        vectors = gradients[matrices:]
+        numbers.take(first, out=vectors, mode="clip")  # "raise" would write to a copy first
+        for lanes in others:
+            vectors += numbers[lanes]

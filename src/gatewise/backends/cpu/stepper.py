@@ -8,7 +8,7 @@ import numpy as np
 
 from ...ir.cell import INPUT, Cell
 from .memory import POOL
-from .runner import Blueprint, address, addresses_of, deal_rows, kernel
+from .runner import Blueprint, address, deal_rows, kernel
 
 
 class Stepper:
@@ -30,11 +30,11 @@ class Stepper:
         self._held = held = {p.name: np.array(params[p.name], dtype, order="C") for p in cell.parameters}
         blueprint = Blueprint(k.layout, deal_rows(1, batch, None, False, 1), 1, 1, batch, False)
         self._work = POOL.empty((blueprint.work_bytes,), np.uint8)
-        self._tables = []
-        for before, after in (sets, sets[::-1]):
-            addresses, numbers = addresses_of(k.layout, held, self.x, [b[0] for b in before], after, ())
-            addresses["work"] = address(self._work)
-            self._tables.append(blueprint.tables(addresses, numbers))
+        weights = [held[p.name] for p in cell.parameters]
+        self._tables = [
+            blueprint.tables([address(a) for a in (self._work, self.x, *after, *before, *weights)])
+            for before, after in (sets, sets[::-1])
+        ]
         self._blueprint = blueprint  # owns the rows that the tables point to
         # what a step calls, and what it leaves, in turn
         self._now = self._tables[0].ctypes.data, tuple(s[0] for s in sets[1])
