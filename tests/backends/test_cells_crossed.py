@@ -11,7 +11,7 @@ import torch
 
 from gatewise import cells, checks
 from gatewise.backends import interpret
-from gatewise.backends.cpu.target import WIDTHS, bfloat16_products, host
+from gatewise.backends.cpu.target import WIDTHS, host
 from gatewise.errors import GatewiseError
 
 
@@ -149,22 +149,3 @@ def test_a_backend_with_one_wrong_gradient_is_found():
 
     with pytest.raises(checks.CheckFailed, match="d bias is off"):
         checks.check_cell(cells.get("gru"), backend=wrong)
-
-
-def runs():
-    """The tests above that compile, in their order, each with its arguments."""
-    names = cells.names()
-    yield from ((test_kernels_agree_with_the_interpreter, (n, d)) for n in names for d in ("float64", "float32"))
-    yield from ((test_kernels_hand_out_every_value_and_its_gradient, (n,)) for n in names)
-    try:
-        way = bfloat16_products()
-    except GatewiseError:
-        way = ""
-    if way:
-        yield from ((test_kernels_round_the_operands_of_products_as_the_interpreter_does, (n, way)) for n in names)
-    yield from ((test_every_vector_width_computes_the_same, (n, w)) for n in names for w in widths())
-
-
-if __name__ == "__main__":  # from the end, while the suite goes through it from the beginning: see conftest.py
-    for test, arguments in reversed(list(runs())):
-        test(*arguments)

@@ -86,8 +86,8 @@ def build_kernel(plan: Plan, sizes: dict[str, int], dtype: str, mode: str, targe
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Without Python's search for reference cycles: an emitter makes some hundred thousand objects and drops none, and beside
-    torch's own objects looking through them takes a fifth of the time of compiling."""
+    """Without Python's search for reference cycles: an emitter makes some hundred thousand objects and drops none, and
+    looking through them, beside those of torch, takes a fifth of the time of compiling."""
     was = gc.isenabled()
     gc.disable()
     try:
