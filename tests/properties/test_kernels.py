@@ -239,3 +239,20 @@ def test_what_runs_ahead_or_after_goes_through_many_blocks_of_steps(name, revers
     expected = checks.interpreted(case)
     for threads in (1, 3):
         checks.compare(case, expected, checks.compiled(case, threads=threads), 1e-11)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("ragged", "reverse"), [(False, False), (True, True)])
+@pytest.mark.parametrize("name", ["lstm", "gru", "qrnn"])
+def test_outputs_without_a_gradient_are_outputs_with_one_of_zero(name, ragged, reverse, threads):
+    c = checks.random_case(cells.get(name), 7, 13, 5, 18, ragged, reverse).astype("float32")
+    found = []
+    for dy in (None, np.zeros_like(c.dy)):
+        saved = runner.forward(
+            c.cell, c.params, c.x, c.states, c.sizes, c.lengths, c.reverse, save=True, threads=threads
+        ).saved
+        g = runner.backward(c.cell, c.params, c.x, c.states, c.sizes, saved, dy, c.dfinals, c.reverse)
+        found.append({"x": g.x, **g.params, **dict(enumerate(g.states))})
+    assert any(np.abs(a).max() > 0 for a in found[0].values())
+    for key, value in found[0].items():
+        np.testing.assert_array_equal(value, found[1][key], err_msg=str(key))

@@ -83,7 +83,7 @@ def _backward(
     cell = _cells[key]
     x, initial, named, sizes, lengths_array = _inputs(cell, x, states, params, lengths)
     saved = runner.Saved(tuple(_dense(histories)), kept.numpy(), lengths_array)
-    dy = torch.zeros_like(histories[0]) if dy is None else dy.contiguous()
+    dy = None if dy is None else dy.contiguous()
     carried = [None if d is None else d.detach().numpy() for d in dfinals]
     g = runner.backward(
         *(cell, named, x, initial, sizes, saved, dy, carried, reverse, input_gradient),

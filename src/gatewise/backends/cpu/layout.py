@@ -466,7 +466,7 @@ class Layout:
         if self.mode == "backward":
             names += [f"gradient:{n}" for n, _ in self.gradient_names]
             names += [f"dmatrix:{p.name}" for p in self.cell.parameters if p.in_dim]
-            names += ["chunk", "packed_rows"]
+            names += ["chunk", "packed_rows", "mask:dy"]
         return {n: i for i, n in enumerate(dict.fromkeys(names))}
 
     @cached_property

@@ -139,10 +139,13 @@ class Blueprint:
     offset. It depends on the shape of a call alone, so that a training loop makes it once. Each group of threads has
     `members` tables: its members share rows and what is computed of them, and each does some of the panels.
 
+    silent: no gradient comes to the outputs of single steps: "dy" is one step of zeros, which all of them read.
     work_bytes: the workspace, one block that is called "work".
     """
 
-    def __init__(self, layout: Layout, rows: Rows, members: int, steps: int, batch: int, reverse: bool):
+    def __init__(
+        self, layout: Layout, rows: Rows, members: int, steps: int, batch: int, reverse: bool, silent: bool = False
+    ):
         self.layout, self.rows, self.members = layout, rows, members
         self._bases = {name: n for n, name in enumerate(["", *layout.arrays])}  # "" is no array, its address is 0
         self.offsets = np.zeros((len(rows.index) * members, len(layout.fields)), np.int64)
@@ -178,6 +181,7 @@ class Blueprint:
                 self._put(g, name, "kept", kept)
                 kept += _aligned(per_row * rows.totals[g])
         if layout.mode == "backward":
+            self._all("mask:dy", "", 0 if silent else -1)
             self._backward()
 
     def tables(self, arrays: Sequence[int]) -> np.ndarray:
@@ -256,16 +260,18 @@ class Blueprint:
                 self._put(g, f"dmatrix:{p.name}", base, start + layout.gradient_places[p.name][0] * layout.itemsize)
 
 
-def _blueprint(k: Kernel, rows: Rows, members: int, steps: int, batch: int, reverse: bool, lasting: bool) -> Blueprint:
+def _blueprint(
+    k: Kernel, rows: Rows, members: int, steps: int, batch: int, reverse: bool, lasting: bool, silent: bool = False
+) -> Blueprint:
     """The blueprint of a call; lasting: keep it for the next call of this shape."""
     if not lasting:
-        return Blueprint(k.layout, rows, members, steps, batch, reverse)
-    key = steps, batch, len(rows.index), members, reverse
+        return Blueprint(k.layout, rows, members, steps, batch, reverse, silent)
+    key = steps, batch, len(rows.index), members, reverse, silent
     found = k.blueprints.get(key)
     if found is None:
         if len(k.blueprints) >= _BLUEPRINTS:
             k.blueprints.clear()
-        found = k.blueprints[key] = Blueprint(k.layout, rows, members, steps, batch, reverse)
+        found = k.blueprints[key] = Blueprint(k.layout, rows, members, steps, batch, reverse, silent)
     return found
 
 
@@ -453,7 +459,7 @@ def backward(
     initial: Sequence[Array],
     sizes: Mapping[str, int],
     saved: Saved,
-    dy: Array,
+    dy: Array | None,
     dfinals: Sequence[np.ndarray | None],
     reverse: bool = False,
     input_gradient: bool = True,
@@ -464,7 +470,8 @@ def backward(
 ) -> Gradients:
     """Backpropagation through time. It works in the memory that forward kept; a second time it runs forward again.
 
-    record: named values whose gradients are handed out; forward was given the same as `gradients`."""
+    dy: None where only final states have gradients. record: named values whose gradients are handed out; forward was given
+    the same as `gradients`."""
     if saved.used:
         again = forward(
             *(cell, params, x, initial, sizes, saved.lengths, reverse, True, (), None, lanes, given, saved.division),
@@ -489,7 +496,10 @@ def backward(
     make = POOL.empty if steps and batch else POOL.zeros  # the kernel clears what it adds to
     gradients = make((layout.gradient_sizes[1],), dtype)
     if steps and batch:
-        blueprint = _blueprint(k, rows, members, steps, batch, reverse, saved.lengths is None)
+        silent = dy is None
+        if silent:
+            dy = POOL.zeros((batch, sizes[cell.output_dim]), dtype)
+        blueprint = _blueprint(k, rows, members, steps, batch, reverse, saved.lengths is None, silent)
         shown = [recorded[name] for name in layout.recorded]
         weights = [params[p.name] for p in cell.parameters]
         arrays = [x, *saved.histories, *given, dy, *carried, *([dx] if "dx" in layout.user_arrays else ()), *shown]

@@ -381,7 +381,8 @@ def row_address(f: Function, layout: Layout, args: Any, clock: Clock, name: str,
     base = f.pointer_field(args, fields[name])
     if kind == "carry":
         return f.at(base, f.mul(index, width))
-    row = b.add(b.mul(clock.time, f.field(args, fields["batch"])), index)
+    time = b.and_(clock.time, f.field(args, fields["mask:dy"])) if name == "dy" else clock.time
+    row = b.add(b.mul(time, f.field(args, fields["batch"])), index)
     return f.at(base, f.mul(row, width))
 
 
