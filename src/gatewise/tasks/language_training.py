@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ..data.encode import encode_text, fingerprint
 from ..data.streams import Streams, Window
@@ -17,7 +16,7 @@ from ..data.vocabulary import Vocabulary
 from ..errors import FileError, GatewiseError
 from ..runtime.architecture import Architecture
 from .model import Run, Trained
-from .network import Network, TrainingMode, counted
+from .network import Network, TrainingMode
 from .training import train
 
 if TYPE_CHECKING:
@@ -78,10 +77,9 @@ class LanguageTask:
         self, network: nn.Module, batch: Batch, carried: Sequence[Tensor] | None
     ) -> tuple[Tensor, int, tuple[Tensor, ...]]:
         inputs, targets, lengths = batch
-        scores, states, penalty = network(inputs, carried, lengths)
-        scores, targets = counted(lengths, scores, targets)
-        loss = F.cross_entropy(scores, targets)
-        return loss if penalty is None else loss + penalty, len(targets), tuple(state.detach() for state in states)
+        loss, states, penalty = network(inputs, carried, lengths, targets)
+        count = targets.numel() if lengths is None else int(lengths.sum())
+        return loss if penalty is None else loss + penalty, count, tuple(state.detach() for state in states)
 
     def validation_loss(self, network: nn.Module, device: torch.device) -> float | None:
         if self.validation is None:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from ..ir.cell import INPUT
 from ..nn import Recurrent
+from ..nn.linear_cross_entropy import linear_cross_entropy
 from ..nn.regularise import activation_penalty, drop, temporal_activation_penalty, within
 from ..runtime.architecture import Architecture, Convolution, Encoder, Head, Readout, Spelling, Stack
 
@@ -44,6 +45,10 @@ class LinearHead(nn.Module):
 
     def forward(self, x: Tensor, weight: Tensor | None) -> Tensor:
         return F.linear(x, self.weight if weight is None else weight, self.bias)
+
+    def cross_entropy(self, x: Tensor, weight: Tensor | None, targets: Tensor) -> Tensor:
+        """The mean loss in nats of the scores of x [N, E] for targets [N]."""
+        return linear_cross_entropy(x, self.weight if weight is None else weight, self.bias, targets)
 
 
 class Standardise(nn.Module):
@@ -233,7 +238,11 @@ class Network(nn.Module):
         return weight
 
     def forward(
-        self, inputs: Tensor, states: Sequence[Tensor] | None = None, lengths: Tensor | None = None
+        self,
+        inputs: Tensor,
+        states: Sequence[Tensor] | None = None,
+        lengths: Tensor | None = None,
+        targets: Tensor | None = None,
     ) -> tuple[Tensor, tuple[Tensor, ...], Tensor | None]:
         """Scores [T, B, classes] or [B, classes], the states after them, and what the penalties add to the loss.
 
@@ -241,8 +250,14 @@ class Network(nn.Module):
             inputs: token numbers [T, B]; features [T, B, F]; or numbers of words and of their characters [T, B, 1 + L].
             states: what an earlier call returned; None starts from zero.
             lengths: the number of steps that count in each row [B]; None means T.
+            targets: the class of every step [T, B]: instead of scores their mean cross-entropy is returned, of the steps
+                that count.
         """
-        return self.read(self.encode(inputs), states, lengths)
+        features, after, penalty = self._features(self.encode(inputs), states, lengths)
+        if targets is None:
+            return self.head(features, self._shared()), after, penalty
+        features, targets = counted(lengths, features, targets)
+        return self.head.cross_entropy(features, self._shared(), targets), after, penalty
 
     def encode(self, inputs: Tensor) -> Tensor:
         """Inputs of steps as vectors [T, B, E]."""
@@ -254,6 +269,13 @@ class Network(nn.Module):
         self, x: Tensor, states: Sequence[Tensor] | None = None, lengths: Tensor | None = None
     ) -> tuple[Tensor, tuple[Tensor, ...], Tensor | None]:
         """As `forward`, of vectors [T, B, E]."""
+        features, after, penalty = self._features(x, states, lengths)
+        return self.head(features, self._shared()), after, penalty
+
+    def _features(
+        self, x: Tensor, states: Sequence[Tensor] | None, lengths: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, ...], Tensor | None]:
+        """What the head reads, of vectors [T, B, E]."""
         if self.convolution is not None:
             x, lengths = self.convolution(x, lengths)
         # A cell with one state takes and gives a tensor, as torch.nn.GRU does; here states are always a tuple.
@@ -271,7 +293,7 @@ class Network(nn.Module):
         if self.training and (r.activation_penalty or r.temporal_penalty):
             temporal = temporal_activation_penalty(outputs, lengths)
             penalty = r.activation_penalty * activation_penalty(dropped, lengths) + r.temporal_penalty * temporal
-        return self.head(read, self._shared()), after, penalty
+        return read, after, penalty
 
 
 def export_weights(network: Network) -> dict[str, np.ndarray]:
