@@ -51,7 +51,7 @@ def test_spelling_without_torch_is_that_of_the_network_that_was_trained():
     network = Network(model.architecture_).double().eval()
     network.load_state_dict({n: torch.from_numpy(a).double() for n, a in model.weights_.items()}, strict=False)
     unseen = [["an", "Antidisestablishmentarianism", "x"], ["cats"]]
-    items = model._encode(read_sequences(unseen))
+    items = model.encode(read_sequences(unseen))
     inputs, lengths = pad(items)
     with torch.no_grad():
         p = network(torch.from_numpy(inputs.astype("int64")), None, torch.from_numpy(lengths))[0].softmax(-1).numpy()

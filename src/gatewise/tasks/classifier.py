@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -59,10 +60,10 @@ class SequenceClassifier(WithClasses, WithReadout):
     def outputs(self) -> int:
         return 1 if len(self.classes_) == 2 else len(self.classes_)
 
-    def learn_targets(self, y: Any, sequences: Sequences) -> np.ndarray:
+    def number_targets(self, y: Any, sequences: Sequences, number: Callable[[Any], np.ndarray]) -> np.ndarray:
         labels = column(y)
         check_count(labels, sequences)
-        return self.learn_labels(labels)
+        return number(labels)
 
     def target_weights(self, targets: np.ndarray, trained: np.ndarray) -> np.ndarray:
         return self.class_weights(targets[trained])[targets]

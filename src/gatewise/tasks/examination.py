@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,16 +17,14 @@ from ..inspect.measures import Memory, Padding
 from ..training.loop import Task
 from .explanation import load_network
 from .forecast_training import ForecastTask
-from .labels import numbers_of
 from .language_training import LanguageTask
-from .regressor import SequenceRegressor
 from .sequence_training import SequenceTask
-from .sequences import SequenceModel, WithClasses
 
 if TYPE_CHECKING:
     from .forecaster import Forecaster
     from .language import LanguageModel
     from .model import Model
+    from .sequences import SequenceModel
 
 ROWS = 16  # that are examined side by side
 LONGEST = 512  # steps
@@ -128,7 +125,7 @@ def language_material(model: LanguageModel, text: TextLike) -> Material:
 def sequence_material(model: SequenceModel, X: Any, y: Any) -> Material:
     """Of sequences, and of what belongs to each; where that is not given, of what the model says."""
     sequences = read_sequences(X)
-    items, targets = model._encode(sequences), _targets(model, X, y)
+    items, targets = model.encode(sequences), model.known_targets(model.predict(X) if y is None else y, sequences)
     longest = np.argsort([len(item) for item in items], kind="stable")[-ROWS:]
     steps = isinstance(targets, list)  # labels of steps: none can be cut off
 
@@ -151,28 +148,9 @@ def sequence_material(model: SequenceModel, X: Any, y: Any) -> Material:
     return Material(long, task(np.arange(len(items)), model.batch_size), padding=padding)
 
 
-def _targets(model: SequenceModel, X: Any, y: Any) -> Any:
-    """What the loss compares with, as numbers of what the model knows."""
-    if isinstance(model, SequenceRegressor):
-        numbers = model.predict(X) if y is None else copy.copy(model).learn_targets(y, read_sequences(X))
-        return (numbers.reshape(len(numbers), -1) - model.target_mean_) / model.target_scale_
-    assert isinstance(model, WithClasses)
-    if y is None:
-        said = model.predict(X)
-        return (
-            [numbers_of(labels, model.classes_) for labels in said]
-            if model.objective == "tags"
-            else numbers_of(said, model.classes_)
-        )
-    fresh = copy.copy(model)  # learns the classes of y, which may be fewer
-    targets = fresh.learn_targets(y, read_sequences(X))
-    places = numbers_of(fresh.classes_, model.classes_)
-    return [places[t] for t in targets] if isinstance(targets, list) else places[targets]
-
-
 def forecast_material(model: Forecaster, data: Any) -> Material:
     """Of series: those of fit for None."""
-    windows = model.windows(model._series(data)[0])
+    windows = model.windows(model.read_series(data)[0])
 
     def task(context: int, batch_size: int) -> ForecastTask:
         return ForecastTask(

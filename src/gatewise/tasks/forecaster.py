@@ -352,7 +352,7 @@ class Forecaster(Model):
         names = [f"q{level:g}" for level in levels]
         if len(set(names)) < len(names):
             raise ParameterError(f"levels are {', '.join(f'{level:g}' for level in levels)}: one of them stands there twice")
-        series, library = self._series(data)
+        series, library = self.read_series(data)
         known = self._known_ahead(future, series, horizon)
         rows: dict[str, list[Any]] = {}
         targets = self.columns_.targets
@@ -383,7 +383,7 @@ class Forecaster(Model):
             ParameterError: there are several series and none is named, or none has that id.
         """
         self.check_is_fitted()
-        series, _ = self._series(input)
+        series, _ = self.read_series(input)
         keys = [s.key for s in series]
         if id is None and len(series) > 1:
             raise ParameterError(f"there are {len(series)} series: say with id= which, for example {keys[0]!r}")
@@ -443,7 +443,7 @@ class Forecaster(Model):
         if self.mode != "autoregressive":
             raise ParameterError("only mode='autoregressive' draws whole futures")
         horizon = self._check_horizon(horizon)
-        series, _ = self._series(data)
+        series, _ = self.read_series(data)
         known, out = self._known_ahead(future, series, horizon), []
         random = np.random.default_rng(seed)
         for s in series:
@@ -451,7 +451,7 @@ class Forecaster(Model):
             out.append(self._forecasting.futures(s, ahead, horizon, random))
         return np.stack(out)
 
-    def _series(self, data: Any) -> tuple[list[Series], Any]:
+    def read_series(self, data: Any) -> tuple[list[Series], Any]:
         """The series to forecast, and the library of their frame."""
         if data is None:
             return self.history_series_, self._library
@@ -504,7 +504,7 @@ class Forecaster(Model):
         from .backtest import run_backtest
 
         self.check_is_fitted()
-        return run_backtest(self, self._series(data)[0], windows, self.horizon if step is None else step, refit)
+        return run_backtest(self, self.read_series(data)[0], windows, self.horizon if step is None else step, refit)
 
     def held_out_backtest(self) -> Backtest | None:
         """The forecasts of the rows that `fit` held out; None where these are fewer than the horizon."""
@@ -536,7 +536,7 @@ class Forecaster(Model):
 
         self.check_is_fitted()
         horizon = self._check_horizon(horizon)
-        series, _ = self._series(data)
+        series, _ = self.read_series(data)
         return draw_forecast(self, series, self._known_ahead(future, series, horizon), horizon, ax, past)
 
     def learned(self) -> dict[str, Any]:

@@ -67,6 +67,15 @@ class SequenceRegressor(WithReadout):
         return len(self.target_mean_)
 
     def learn_targets(self, y: Any, sequences: Sequences) -> np.ndarray:
+        numbers = self._numbers(y, sequences)
+        self._single = numbers.ndim == 1
+        return numbers.reshape(len(numbers), -1)
+
+    def known_targets(self, y: Any, sequences: Sequences) -> np.ndarray:
+        numbers = self._numbers(y, sequences)
+        return (numbers.reshape(len(numbers), -1) - self.target_mean_) / self.target_scale_
+
+    def _numbers(self, y: Any, sequences: Sequences) -> np.ndarray:
         try:
             numbers = np.asarray(column(y), np.float64)
         except (TypeError, ValueError):
@@ -76,8 +85,7 @@ class SequenceRegressor(WithReadout):
         check_count(numbers, sequences)
         if not np.isfinite(numbers).all():
             raise GatewiseError(f"y[{int(np.argwhere(~np.isfinite(numbers))[0][0])}] contains NaN or infinity")
-        self._single = numbers.ndim == 1
-        return numbers.reshape(len(numbers), -1)
+        return numbers
 
     def scale_targets(self, targets: np.ndarray, trained: np.ndarray) -> np.ndarray:
         self.target_mean_, scale = targets[trained].mean(0), targets[trained].std(0)

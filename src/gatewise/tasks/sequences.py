@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -143,7 +143,7 @@ class SequenceModel(Model):
         targets = self.scale_targets(targets, ~held_out)
         weights = check_weights(sample_weight, len(sequences)) * self.target_weights(targets, ~held_out)
         self._learn_input(sequences, ~held_out)
-        items = self._encode(sequences)
+        items = self.encode(sequences)
         from .sequence_training import train_sequences
 
         return train_sequences(self, items, targets, weights, held_out, run)
@@ -156,6 +156,10 @@ class SequenceModel(Model):
     @abstractmethod
     def learn_targets(self, y: Any, sequences: Sequences) -> Any:
         """Check y, and give it as numbers: an array a sequence, or one of all."""
+
+    @abstractmethod
+    def known_targets(self, y: Any, sequences: Sequences) -> Any:
+        """Check y, and give it as the loss wants it, by what `fit` has learned."""
 
     def scale_targets(self, targets: Any, trained: np.ndarray) -> Any:
         """Targets as the loss wants them, by what those that are trained on [N] say."""
@@ -192,7 +196,7 @@ class SequenceModel(Model):
                 words = (lexicon.split(item, as_written=True) for item in texts)
                 lexicon.characters = Lexicon.build((w for item in words for w in item), "char", lowercase=False)
 
-    def _encode(self, sequences: Sequences) -> list[np.ndarray]:
+    def encode(self, sequences: Sequences) -> list[np.ndarray]:
         """Token numbers [T] or features [T, F] of every sequence, cut to `max_length`."""
         lexicon, items = self.vocabulary_, sequences.items
         if (lexicon is None) != (sequences.kind == "features") or (
@@ -236,7 +240,7 @@ class SequenceModel(Model):
 
     def interpret(self, input: Any) -> Interpretation:
         sequences = read_sequences([input])
-        (item,) = self._encode(sequences)
+        (item,) = self.encode(sequences)
         lexicon = self.vocabulary_
         if lexicon is None:
             tokens: Sequence[str] = [str(k) for k in range(len(sequences.items[0]))]
@@ -265,7 +269,7 @@ class SequenceModel(Model):
     def scores(self, X: Any) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """What the head gives for sequences, in batches: their places in X, scores [B, C] or [T, B, C], and lengths [B]."""
         self.check_is_fitted()
-        items = self._encode(read_sequences(X))
+        items = self.encode(read_sequences(X))
         sizes = np.array([len(item) for item in items])
         for rows in by_length(sizes, PREDICT_ROWS):
             inputs, lengths = pad([items[row] for row in rows])
@@ -324,10 +328,19 @@ class WithClasses(SequenceModel):
         "Weight of each class in the loss: 'balanced' makes all count the same, a dict gives weights by label.", default=None
     )
 
-    def learn_labels(self, labels: Any) -> np.ndarray:
-        """Keep the classes of some labels [n], and give the number of each label among them."""
-        self.classes_ = learn_classes(labels)
-        return numbers_of(labels, self.classes_)
+    @abstractmethod
+    def number_targets(self, y: Any, sequences: Sequences, number: Callable[[Any], np.ndarray]) -> Any:
+        """Check y, and give it as numbers, which `number` gives of labels [n]."""
+
+    def learn_targets(self, y: Any, sequences: Sequences) -> Any:
+        def learn(labels: Any) -> np.ndarray:
+            self.classes_ = learn_classes(labels)
+            return numbers_of(labels, self.classes_)
+
+        return self.number_targets(y, sequences, learn)
+
+    def known_targets(self, y: Any, sequences: Sequences) -> Any:
+        return self.number_targets(y, sequences, lambda labels: numbers_of(labels, self.classes_))
 
     def class_weights(self, numbers: np.ndarray) -> np.ndarray:
         """The weight of each class in the loss, given the labels' numbers."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -57,7 +58,7 @@ class SequenceTagger(WithClasses):
             if getattr(self, name) != self.parameters()[name].default:
                 raise ParameterError(f"{name} is {getattr(self, name)}; every step has a label, so none can be left out")
 
-    def learn_targets(self, y: Any, sequences: Sequences) -> list[np.ndarray]:
+    def number_targets(self, y: Any, sequences: Sequences, number: Callable[[Any], np.ndarray]) -> list[np.ndarray]:
         if sequences.kind == "text" and self.level != "char":
             raise ParameterError("of a text each character has a label: give level='char', or X as lists of words")
         lists = [column(labels) for labels in column(y)]
@@ -67,7 +68,7 @@ class SequenceTagger(WithClasses):
                 raise GatewiseError(f"X[{k}] has {len(item)} steps, y[{k}] has {len(labels)} labels")
         flat = [label for labels in lists for label in labels]
         ends = np.cumsum([len(labels) for labels in lists])
-        return np.split(self.learn_labels(flat), ends[:-1])
+        return np.split(number(flat), ends[:-1])
 
     def step_weights(self, targets: list[np.ndarray], trained: np.ndarray) -> np.ndarray:
         return self.class_weights(np.concatenate([targets[row] for row in np.flatnonzero(trained)]))
