@@ -105,6 +105,17 @@ def test_how_the_work_is_divided(four_threads):
     assert division("lstm", 1, 256, 8) == (1, 1)  # torch has but four threads
 
 
+def test_what_is_worth_several_threads(four_threads):
+    def threads(name, steps, batch, inputs, hidden):
+        sizes = {"input_size": inputs, "hidden_size": hidden}
+        return runner.worth(runner.kernel(cells.get(name), sizes, "float32", "infer").layout, steps, batch)
+
+    assert threads("lstm", 100, 32, 128, 128) == 4
+    assert threads("lstm", 1, 1, 128, 128) == 1
+    assert threads("min_gru", 100, 32, 128, 128) == 4  # no matrix is applied to its state
+    assert threads("rnn", 100, 32, 1024, 16) == 4  # most of the work is the input's
+
+
 def test_threads_that_cannot_meet_do_not_wait(four_threads):
     """Backward with fewer threads than forward had, also the second time, which runs forward again."""
     case = c = checks.random_case(cells.get("lstm"), 3, 4, 6, 150).astype("float32")

@@ -25,7 +25,7 @@ _CHUNK_BYTES = 1 << 20  # what backward keeps in the cache between its steps and
 MOST_THREADS = 256
 _SHARE_BYTES = 1 << 16  # of weights that take as long to read as a row's part in threads' meeting, see `split`
 _ROW_BYTES = 1 << 11  # of weights that take as long to read as the elementwise part of a row
-_THREAD_BYTES = 1 << 24  # of weights, read for row after row in about 0.1 ms: less work is done by one thread
+_THREAD_BYTES = 1 << 25  # of weights, read for row after row in about 0.2 ms: less work is done by one thread
 _CACHE_BYTES = 1 << 21  # of weights that stay in the cache of one processor
 _BLUEPRINTS = 64  # of one kernel
 _building = threading.Lock()
@@ -320,7 +320,7 @@ def kept_bytes(layout: Layout, steps: int, batch: int) -> int:
 def worth(layout: Layout, steps: int, batch: int) -> int:
     """How many threads a call is worth: a short one is over before a second thread has begun, and where other programs use
     the processors it would wait for it a thousand times longer than it works."""
-    return team.available() if steps * batch * (layout.step_bytes + _ROW_BYTES) >= _THREAD_BYTES else 1
+    return team.available() if steps * batch * (layout.packed_offsets[-1] + _ROW_BYTES) >= _THREAD_BYTES else 1
 
 
 def split(layout: Layout, batch: int, threads: int) -> tuple[int, int]:
