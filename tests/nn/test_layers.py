@@ -242,7 +242,12 @@ def test_forget_bias_starts_at_one():
         (lambda: gnn.LSTM(8, 4)(torch.zeros(5, 2, 8), torch.zeros(1, 2, 4)), "has the states h, c; 1 were given"),
         (lambda: gnn.LSTM(8, 4)(torch.zeros(5, 2, 8), lengths=[5, 6]), "between 0 and 5"),
         (lambda: gnn.LSTM(8, 4)(torch.zeros(5, 2, 8), lengths=[5]), r"lengths must be \[2\]"),
-        (lambda: gnn.LSTM(8, 4)(torch.zeros(5, 2, 8, dtype=torch.float64)), r"use layer.to\(torch.float64\)"),
+        (lambda: gnn.LSTM(8, 4)(torch.zeros(5, 2, 8, dtype=torch.float64)), r"use layer.to\('cpu', torch.float64\)"),
+        (lambda: gnn.LSTM(8, 4).to("meta")(torch.zeros(5, 2, 8)), "on the CPU, but a state or parameter is not"),
+        (
+            lambda: gnn.Recurrent("lstm", 8, 4, device="meta")(torch.zeros(5, 2, 8)),
+            "on the CPU, but a state or parameter is not",
+        ),
         (lambda: gnn.LSTM(8, 0), "hidden_size must be a whole number above 0, got 0"),
         (lambda: gnn.LSTM(8, 4, proj_size=4), "proj_size must be 0 or smaller"),
         (lambda: gnn.LSTM(8, 4, dropout=2.0), "dropout is a probability"),

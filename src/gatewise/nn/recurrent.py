@@ -443,8 +443,10 @@ def run_direction(
             f"compute_dtype='bfloat16' runs in compiled layers of float32 on a CPU, not {there}; use compute_dtype='float32'"
         )
     if x.device.type == "cpu" and x.dtype in _COMPILED and _KERNELS:
-        if any(t.dtype != x.dtype for t in (*states, *params)):
-            raise GatewiseError(f"x is {x.dtype}, but a state or parameter is not; use layer.to({x.dtype})")
+        if not all(t.is_cpu and t.dtype == x.dtype for t in (*states, *params, *given)):
+            raise GatewiseError(
+                f"x is {x.dtype} on the CPU, but a state or parameter is not; use layer.to('cpu', {x.dtype})"
+            )
         tensors = (x, *states, *params)
         save = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
         key = operators.register(cell)

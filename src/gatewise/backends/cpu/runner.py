@@ -186,6 +186,7 @@ class Blueprint:
 
     def tables(self, arrays: Sequence[int]) -> np.ndarray:
         """The tables [threads, fields] for arrays at these addresses, in the order of `Layout.arrays`."""
+        assert len(arrays) == len(self.layout.arrays)
         table = np.array((0, *arrays), np.int64)[self.which]
         table += self.offsets
         return table
