@@ -7,7 +7,7 @@ import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -28,6 +28,7 @@ _ROW_BYTES = 1 << 11  # of weights that take as long to read as the elementwise 
 _THREAD_BYTES = 1 << 25  # of weights, read for row after row in about 0.2 ms: less work is done by one thread
 _CACHE_BYTES = 1 << 21  # of weights that stay in the cache of one processor
 _BLUEPRINTS = 64  # of one kernel
+_ROW_FIELDS = ("total", "index", "counts", "offsets")
 _building = threading.Lock()
 
 Array = Any  # of NumPy's, or a tensor of torch's, dense; kernels are told where it begins
@@ -79,6 +80,16 @@ class Rows:
     offsets: tuple[np.ndarray, ...]  # [steps], rows on the tape before each step
     totals: tuple[int, ...]
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        return tuple(map(len, self.index))
+
+    @cached_property
+    def numbers(self) -> np.ndarray:
+        """What kernels are told of each group, in the order of `_ROW_FIELDS`."""
+        groups = zip(self.totals, self.index, self.counts, self.offsets, strict=True)
+        return np.array([[total, *map(address, arrays)] for total, *arrays in groups], np.int64)
+
 
 @lru_cache(maxsize=64)
 def _full_rows(steps: int, batch: int, groups: int) -> Rows:
@@ -98,9 +109,15 @@ def deal_rows(steps: int, batch: int, lengths: np.ndarray | None, reverse: bool,
     groups = max(1, min(groups, batch))
     if lengths is None:
         return _full_rows(steps, batch, groups)
+    return _ragged_rows(steps, np.asarray(lengths, np.int64).tobytes(), reverse, groups)
+
+
+@lru_cache(maxsize=64)  # backward, further layers and directions ask for the same again
+def _ragged_rows(steps: int, bytes_of_lengths: bytes, reverse: bool, groups: int) -> Rows:
+    lengths = np.frombuffer(bytes_of_lengths, np.int64)
     order = np.argsort(-lengths, kind="stable")
     times = np.arange(steps - 1, -1, -1) if reverse else np.arange(steps)
-    index = tuple(np.ascontiguousarray(order[k::groups], dtype=np.int64) for k in range(groups))
+    index = tuple(np.array(order[k::groups], np.int64) for k in range(groups))
     counts = []
     for i in index:
         rising = np.sort(lengths[i])
@@ -135,24 +152,34 @@ def block_steps(rows: int) -> int:
 
 
 class Blueprint:
-    """The argument tables of a kernel for given rows, before the arrays are known: each entry is an address plus an
+    """The argument tables of a kernel before the arrays and the lengths of rows are known: each entry is an address plus an
     offset. It depends on the shape of a call alone, so that a training loop makes it once. Each group of threads has
     `members` tables: its members share rows and what is computed of them, and each does some of the panels.
+
+    groups: the rows of each group.
 
     silent: no gradient comes to the outputs of single steps: "dy" is one step of zeros, which all of them read.
     work_bytes: the workspace, one block that is called "work".
     """
 
     def __init__(
-        self, layout: Layout, rows: Rows, members: int, steps: int, batch: int, reverse: bool, silent: bool = False
+        self,
+        layout: Layout,
+        groups: tuple[int, ...],
+        members: int,
+        steps: int,
+        batch: int,
+        reverse: bool,
+        silent: bool = False,
     ):
-        self.layout, self.rows, self.members = layout, rows, members
+        self.layout, self.groups, self.members = layout, groups, members
+        self._row_fields = [layout.fields[name] for name in _ROW_FIELDS]
         self._bases = {name: n for n, name in enumerate(["", *layout.arrays])}  # "" is no array, its address is 0
-        self.offsets = np.zeros((len(rows.index) * members, len(layout.fields)), np.int64)
+        self.offsets = np.zeros((len(groups) * members, len(layout.fields)), np.int64)
         self.which = np.zeros_like(self.offsets)
         self.work_bytes = 0
         size = layout.itemsize
-        for g in range(len(rows.index)):
+        for g in range(len(groups)):
             self._numbers(g, steps, batch, reverse)
         for name in layout.user_arrays:
             if not name.startswith("old:"):
@@ -164,10 +191,10 @@ class Blueprint:
         for p in layout.cell.parameters:
             self._all(f"param:{p.name}", f"param:{p.name}")
         self._all("packed", "work", self._take(layout.packed_offsets[-1]))
-        self.barrier_bytes = ALIGNMENT * members * len(rows.index)
+        self.barrier_bytes = ALIGNMENT * members * len(groups)
         self.barriers = self._take(self.barrier_bytes)
         kept = 0
-        for g, n in enumerate(map(len, rows.index)):
+        for g, n in enumerate(groups):
             self._put(g, "barrier", "work", self.barriers + ALIGNMENT * members * g)
             block = block_steps(n)
             self._own_work(g, "tables", 8 * len(layout.user_arrays) * n)
@@ -179,16 +206,18 @@ class Blueprint:
                 self._work(g, name, per_row * n * (block if name.startswith("block_") else 1))
             for name, per_row in layout.kept_buffers.items():
                 self._put(g, name, "kept", kept)
-                kept += _aligned(per_row * rows.totals[g])
+                kept += _aligned(per_row * steps * n)  # room for full rows; shorter ones lie without holes
         if layout.mode == "backward":
             self._all("mask:dy", "", 0 if silent else -1)
             self._backward()
 
-    def tables(self, arrays: Sequence[int]) -> np.ndarray:
-        """The tables [threads, fields] for arrays at these addresses, in the order of `Layout.arrays`."""
+    def tables(self, rows: Rows, arrays: Sequence[int]) -> np.ndarray:
+        """The tables [threads, fields] for rows in groups of these sizes, which must outlive them, and arrays at these
+        addresses, in the order of `Layout.arrays`."""
         assert len(arrays) == len(self.layout.arrays)
         table = np.array((0, *arrays), np.int64)[self.which]
         table += self.offsets
+        table[:, self._row_fields] = rows.numbers.repeat(self.members, 0)
         return table
 
     def _put(self, group: int, name: str, base: str, offset: int | list[int] = 0) -> None:
@@ -198,7 +227,7 @@ class Blueprint:
         self.offsets[members, field] = offset
 
     def _all(self, name: str, base: str, offset: int = 0) -> None:
-        for g in range(len(self.rows.index)):
+        for g in range(len(self.groups)):
             self._put(g, name, base, offset)
 
     def _take(self, size: int) -> int:
@@ -215,7 +244,7 @@ class Blueprint:
         self._put(group, name, "work", [self._take(size) for _ in range(self.members)])
 
     def _numbers(self, g: int, steps: int, batch: int, reverse: bool) -> None:
-        rows, members = self.rows, range(self.members)
+        members = range(self.members)
         values = {
             "thread": [g * self.members + k for k in members],
             "threads": len(self.offsets),
@@ -225,18 +254,14 @@ class Blueprint:
             "first": steps - 1 if reverse else 0,
             "step": -1 if reverse else 1,
             "batch": batch,
-            "rows": len(rows.index[g]),
-            "block": block_steps(len(rows.index[g])),
-            "total": rows.totals[g],
-            "index": address(rows.index[g]),
-            "counts": address(rows.counts[g]),
-            "offsets": address(rows.offsets[g]),
+            "rows": self.groups[g],
+            "block": block_steps(self.groups[g]),
         }
         for name, value in values.items():
             self._put(g, name, "", value)
 
     def _backward(self) -> None:
-        layout, rows = self.layout, self.rows
+        layout = self.layout
         matrices = [p for p in layout.cell.parameters if p.in_dim]
         self.matrix_bytes = layout.gradient_sizes[0] * layout.itemsize
         kept_row = max(1, sum(layout.kept_buffers.values()))
@@ -245,7 +270,7 @@ class Blueprint:
         self.partials: list[int] = []  # in the workspace, in numbers: matrices' gradients of all groups but the first
         self.lanes: list[np.ndarray] = []  # the same of every number of vectors' gradients, by group
         sum_bytes = sum(layout.vectors(dim) for _, dim in layout.gradient_names) * layout.vector_bytes
-        for g, n in enumerate(map(len, rows.index)):
+        for g, n in enumerate(self.groups):
             block = block_steps(n)
             self._put(g, "chunk", "", -(-max(1, budget // (kept_row * n)) // block) * block)
             self._own_work(g, "packed_rows", widest * n * block)  # in bfloat16 half is needed, and up to 31 rows more
@@ -262,17 +287,15 @@ class Blueprint:
 
 
 def _blueprint(
-    k: Kernel, rows: Rows, members: int, steps: int, batch: int, reverse: bool, lasting: bool, silent: bool = False
+    k: Kernel, rows: Rows, members: int, steps: int, batch: int, reverse: bool, silent: bool = False
 ) -> Blueprint:
-    """The blueprint of a call; lasting: keep it for the next call of this shape."""
-    if not lasting:
-        return Blueprint(k.layout, rows, members, steps, batch, reverse, silent)
-    key = steps, batch, len(rows.index), members, reverse, silent
+    """The blueprint of a call, kept for the next one of this shape."""
+    key = rows.sizes, members, steps, batch, reverse, silent
     found = k.blueprints.get(key)
     if found is None:
         if len(k.blueprints) >= _BLUEPRINTS:
             k.blueprints.clear()
-        found = k.blueprints[key] = Blueprint(k.layout, rows, members, steps, batch, reverse, silent)
+        found = k.blueprints[key] = Blueprint(k.layout, *key)
     return found
 
 
@@ -355,14 +378,14 @@ def _possible(division: tuple[int, int]) -> tuple[int, int]:
     return division if members == 1 or team.meets(groups * members) else (groups, 1)
 
 
-def _run(k: Kernel, blueprint: Blueprint, arrays: Sequence[Array], gradients: np.ndarray | None = None) -> None:
+def _run(k: Kernel, blueprint: Blueprint, rows: Rows, arrays: Sequence[Array], gradients: np.ndarray | None = None) -> None:
     """Run a kernel on arrays in the order of `Layout.arrays`, the workspace left out. gradients: of parameters, of which
     threads leave parts in the workspace."""
     work = POOL.take(blueprint.work_bytes)
     try:
         if blueprint.members > 1:
             work.array[blueprint.barriers : blueprint.barriers + blueprint.barrier_bytes] = 0
-        team.run(k, blueprint.tables([work.address, *map(address, arrays)]), blueprint.members > 1)
+        team.run(k, blueprint.tables(rows, [work.address, *map(address, arrays)]), blueprint.members > 1)
         if gradients is not None:
             _collect(blueprint, gradients, work.array)
     finally:
@@ -403,10 +426,10 @@ def forward(
     recorded = _room(layout, record, steps, batch, lengths)
     kept = POOL.empty((kept_bytes(layout, steps, batch),), np.uint8) if save else None
     if steps and batch:
-        blueprint = _blueprint(k, rows, members, steps, batch, reverse, lengths is None)
+        blueprint = _blueprint(k, rows, members, steps, batch, reverse)
         shown = [recorded[name] for name in layout.recorded]
         weights = [params[p.name] for p in cell.parameters]
-        _run(k, blueprint, [x, *histories, *given, *shown, *initial, *weights, *(() if kept is None else (kept,))])
+        _run(k, blueprint, rows, [x, *histories, *given, *shown, *initial, *weights, *(() if kept is None else (kept,))])
     finals = tuple(
         _final(history, start, lengths, reverse, steps) for history, start in zip(histories, initial, strict=True)
     )
@@ -500,11 +523,11 @@ def backward(
         silent = dy is None
         if silent:
             dy = POOL.zeros((batch, sizes[cell.output_dim]), dtype)
-        blueprint = _blueprint(k, rows, members, steps, batch, reverse, saved.lengths is None, silent)
+        blueprint = _blueprint(k, rows, members, steps, batch, reverse, silent)
         shown = [recorded[name] for name in layout.recorded]
         weights = [params[p.name] for p in cell.parameters]
         arrays = [x, *saved.histories, *given, dy, *carried, *([dx] if "dx" in layout.user_arrays else ()), *shown]
-        _run(k, blueprint, [*arrays, *initial, *weights, saved.kept, gradients], gradients)
+        _run(k, blueprint, rows, [*arrays, *initial, *weights, saved.kept, gradients], gradients)
     views = {p.name: _view(gradients, *layout.gradient_places[p.name]) for p in cell.parameters}
     return Gradients(dx, carried, views, recorded)
 

@@ -28,14 +28,14 @@ class Stepper:
         self.x = np.zeros((1, batch, sizes[INPUT]), dtype)
         sets = [tuple(np.zeros((1, batch, sizes[s.dim]), dtype) for s in cell.states) for _ in range(2)]
         self._held = held = {p.name: np.array(params[p.name], dtype, order="C") for p in cell.parameters}
-        blueprint = Blueprint(k.layout, deal_rows(1, batch, None, False, 1), 1, 1, batch, False)
+        self._rows = rows = deal_rows(1, batch, None, False, 1)  # which the tables point to
+        blueprint = Blueprint(k.layout, rows.sizes, 1, 1, batch, False)
         self._work = POOL.empty((blueprint.work_bytes,), np.uint8)
         weights = [held[p.name] for p in cell.parameters]
         self._tables = [
-            blueprint.tables([address(a) for a in (self._work, self.x, *after, *before, *weights)])
+            blueprint.tables(rows, [address(a) for a in (self._work, self.x, *after, *before, *weights)])
             for before, after in (sets, sets[::-1])
         ]
-        self._blueprint = blueprint  # owns the rows that the tables point to
         # what a step calls, and what it leaves, in turn
         self._now = self._tables[0].ctypes.data, tuple(s[0] for s in sets[1])
         self._next = self._tables[1].ctypes.data, tuple(s[0] for s in sets[0])
