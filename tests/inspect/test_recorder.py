@@ -8,7 +8,8 @@ import pytest
 
 from gatewise import LanguageModel, SequenceClassifier
 from gatewise.errors import FileError, ParameterError
-from gatewise.inspect.dashboard import BARS, dashboard, spark
+from gatewise.inspect.colours import BLOCKS
+from gatewise.inspect.dashboard import dashboard, spark
 from gatewise.inspect.findings import find
 from gatewise.inspect.recorder import read_watch, watch_beside
 
@@ -111,8 +112,8 @@ def test_the_view(run):
 
 
 def test_sparks():
-    assert spark([0, 1, 2, 4], 4) == "▁▃▅█" and spark([1.0] * 100, 10) == BARS[-1] * 10
-    assert spark([1e-9, 1e-3, 1e3], 3, log=True) == "▁▅█" and spark([], 5) == "" and spark([0.0], 5) == BARS[0]
+    assert spark([0, 1, 2, 4], 4) == "▁▃▅█" and spark([1.0] * 100, 10) == BLOCKS[-1] * 10
+    assert spark([1e-9, 1e-3, 1e3], 3, log=True) == "▁▅█" and spark([], 5) == "" and spark([0.0], 5) == BLOCKS[0]
 
 
 def test_what_cannot_be_is_said(tmp_path):

@@ -62,6 +62,15 @@ def test_scores_of_all_rows_are_never_in_memory(inputs, monkeypatch):
     assert sizes == [220, 220, 143]
 
 
+def test_without_gradients_none_are_computed(inputs, monkeypatch):
+    """As in validation, where all parameters learn but nothing is differentiated."""
+    tensors, targets = inputs
+    in_slices(monkeypatch, 20)
+    monkeypatch.setattr(torch, "mm", None)
+    with torch.no_grad():
+        torch.testing.assert_close(linear_cross_entropy(*tensors, targets), plain(*tensors, targets), rtol=1e-13, atol=0)
+
+
 def test_few_classes_and_autocast_are_left_to_torch(inputs, monkeypatch):
     tensors, targets = inputs
     assert linear_cross_entropy(*tensors, targets).grad_fn.name() == "NllLossBackward0"

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from ..inspect.units import UnitRow, Units
 
 WIDTH = 72  # characters of an excerpt
@@ -143,25 +141,21 @@ def show(units: Units, unit: str) -> None:
 
 def excerpt_lines(units: Units, row: UnitRow) -> list[str]:
     """A title, held-out text, under it the unit as bars and the feature: a mark where it holds, or bars of a number."""
+    from ..inspect.colours import bar
     from ..inspect.unit_figure import excerpt_of, shares
 
     tokens, level, feature = excerpt_of(units, row.feature, WIDTH)
     yes_no = units.features[row.feature].dtype == bool
-    marks = ["^" if on else " " for on in feature] if yes_no else bars(shares(feature))
-    below = ["".join(mark * len(token) for mark, token in zip(m, tokens, strict=True)) for m in (bars(shares(level)), marks)]
+    marks = ["^" if on else " " for on in feature] if yes_no else map(bar, shares(feature))
+    below = [
+        "".join(mark * len(token) for mark, token in zip(m, tokens, strict=True)) for m in (map(bar, shares(level)), marks)
+    ]
     return [
         f"{row.name} follows {row.feature}",
         f"  text     {''.join(tokens)}",
         f"  unit     {below[0]}",
         f"  feature  {below[1].rstrip()}",
     ]
-
-
-def bars(heights: np.ndarray) -> list[str]:
-    """Shares from 0 to 1 as bars."""
-    from ..inspect.colours import BLOCKS
-
-    return [BLOCKS[int(height * (len(BLOCKS) - 1) + 0.5)] for height in heights]
 
 
 def record_of(units: Units) -> dict[str, object]:

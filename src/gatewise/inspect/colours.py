@@ -40,7 +40,12 @@ class Scale:
 
     def block(self, value: float) -> str:
         """One of eight bars, the higher the greater the value is."""
-        return BLOCKS[min(7, int(self.share(value) * 8))]
+        return bar(self.share(value))
+
+
+def bar(share: float) -> str:
+    """One of eight bars for a share from 0 to 1."""
+    return BLOCKS[min(len(BLOCKS) - 1, int(share * len(BLOCKS)))]
 
 
 def scale_of(values: np.ndarray, gate: bool) -> Scale:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
 
-from .colours import BLOCKS as BARS
+from .colours import bar
 from .findings import find
 from .measures import LayerMeasures
 from .recorder import Watched
@@ -69,5 +69,5 @@ def spark(values: Sequence[float], width: int, log: bool = False) -> str:
     if not log:
         low = min(low, 0.0)
     if high <= low:
-        return BARS[0] * count
-    return "".join(BARS[min(len(BARS) - 1, int((m - low) / (high - low) * len(BARS)))] for m in means)
+        return bar(0.0) * count
+    return "".join(bar((m - low) / (high - low)) for m in means)

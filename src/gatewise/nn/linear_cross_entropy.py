@@ -23,14 +23,14 @@ def linear_cross_entropy(x: Tensor, weight: Tensor, bias: Tensor, targets: Tenso
     """
     if len(x) * len(weight) < SLICED or x.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
         return F.cross_entropy(F.linear(x, weight, bias), targets)
-    return _Sliced.apply(x, weight, bias, targets)
+    learns = torch.is_grad_enabled() and any(t.requires_grad for t in (x, weight, bias))
+    return _Sliced.apply(x, weight, bias, targets, learns)
 
 
 class _Sliced(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, learns: bool) -> Tensor:
         rows = max(FEWEST_ROWS, SLICED // len(weight))
-        learns = any(ctx.needs_input_grad)
         losses, scores = x.new_empty(len(x)), x.new_empty(min(rows, len(x)), len(weight))
         dx, dweight, dbias = torch.empty_like(x), torch.zeros_like(weight), torch.zeros_like(bias)
         for start in range(0, len(x), rows):
@@ -54,4 +54,4 @@ class _Sliced(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
         wanted = zip(ctx.needs_input_grad, ctx.saved_tensors, strict=False)
-        return *(found * gradient if learns else None for learns, found in wanted), None
+        return *(found * gradient if learns else None for learns, found in wanted), None, None

@@ -73,7 +73,7 @@ class SequenceRegressor(WithReadout):
 
     def known_targets(self, y: Any, sequences: Sequences) -> np.ndarray:
         numbers = self._numbers(y, sequences)
-        return (numbers.reshape(len(numbers), -1) - self.target_mean_) / self.target_scale_
+        return self._standardised(numbers.reshape(len(numbers), -1))
 
     def _numbers(self, y: Any, sequences: Sequences) -> np.ndarray:
         try:
@@ -90,7 +90,10 @@ class SequenceRegressor(WithReadout):
     def scale_targets(self, targets: np.ndarray, trained: np.ndarray) -> np.ndarray:
         self.target_mean_, scale = targets[trained].mean(0), targets[trained].std(0)
         self.target_scale_ = np.where(scale > 0, scale, 1.0)
-        return (targets - self.target_mean_) / self.target_scale_
+        return self._standardised(targets)
+
+    def _standardised(self, numbers: np.ndarray) -> np.ndarray:
+        return (numbers - self.target_mean_) / self.target_scale_
 
     def predict(self, X: Any) -> np.ndarray:
         """The numbers of each sequence: [N], or [N, K] where y was so."""

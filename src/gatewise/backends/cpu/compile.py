@@ -61,10 +61,10 @@ def _name_what_kernels_call() -> None:
 
 
 def machine_of(target: Target):
-    """LLVM's code generator for a target. On Linux its code can be linked into an image."""
+    """LLVM's code generator for a target, of such code as `image` can link where it can."""
     llvm = binding()
     found = llvm.Target.from_triple(target.triple)
-    if target.triple.startswith("x86_64") and "linux" in target.triple:
+    if image.links(target.triple):
         kind = {"reloc": "pic", "codemodel": "small"}
     else:
         kind = {"jit": True, "codemodel": "jitdefault"}

@@ -31,6 +31,11 @@ def _text(table: bytes, start: int) -> str:
     return table[start : table.index(b"\0", start)].decode()
 
 
+def links(triple: str) -> bool:
+    """Whether code for such a machine can be linked here; elsewhere LLVM loads it."""
+    return triple.startswith("x86_64") and "linux" in triple
+
+
 def link(code: bytes) -> bytes | None:
     """The image of an object file, or None where it is not of the kind that can be linked here."""
     if code[:6] != _ELF or struct.unpack_from("<HH", code, 16) != (_RELOCATABLE, _X86_64):

@@ -29,10 +29,11 @@ _FEWER_ROWS = (4, 2, 1)  # for the rows that are left; more sizes ran no faster 
 SLICE_BYTES = 32 * 1024  # of packed weights that stay in the first cache while all rows of a step meet them
 SLICE_STEP = 4  # a slice's length is a multiple of it, since loops are written out so often
 SLICE_ROWS = 48  # rows whose accumulators wait meanwhile
+ROW_FIELDS = ("total", "index", "counts", "offsets")  # that depend on the lengths of rows
 _CALL_FIELDS = (
     *("thread", "threads", "member", "members", "barrier", "calls"),
-    *("steps", "first", "step", "batch", "rows", "total", "block"),
-    *("index", "counts", "offsets", "tables", "packed"),
+    *("steps", "first", "step", "batch", "rows", "block", "tables", "packed"),
+    *ROW_FIELDS,
 )
 BLOCK_ROWS = 192  # rows of a weight-gradient block, a multiple of DEPTH: its left operand stays in the first cache
 STRIP = 16  # rows of bfloat16 operands that lie together, and of an AMX tile

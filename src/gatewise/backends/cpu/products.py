@@ -249,8 +249,8 @@ def emit_pack(m: Module, layout: Layout) -> ir.Function:
     """pack(args): a thread's share of the packed weights of a schedule, from the parameters as the user holds them."""
     transposes: dict[int, ir.Function] = {}
     copies: dict[tuple[int, int], ir.Function] = {}
-    few = emit_transpose_few(m, layout)
-    transposing = None if layout.bfloat16 else emit_transpose(m, layout, few)
+    few = None if layout.bfloat16 else emit_transpose_few(m, layout)  # bfloat16 has no compact panels, and its own way
+    transposing = None if few is None else emit_transpose(m, layout, few)
     f = m.function("pack", [("args", POINTER)], internal=False)
     args, vb = f.arg["args"], layout.vector_bytes
     packed = f.pointer_field(args, layout.fields["packed"])
@@ -266,6 +266,7 @@ def emit_pack(m: Module, layout: Layout) -> ir.Function:
         for e, (_, product, _) in enumerate(phase.entries):
             base, start, _, columns = part(product)
             if panels.compact:
+                assert few is not None
                 source = f.at(base, f.mul(f.add(f.mul(v, layout.lanes), start), columns * layout.itemsize))
                 to = f.at(place, e * panels.tail * layout.itemsize)
                 f.call(few, source, columns * layout.itemsize, panels.tail, columns, to, width * vb)

@@ -17,7 +17,7 @@ from ...ir.cell import Cell
 from ...plan import plan
 from . import team
 from .compile import Kernel, build_kernel
-from .layout import BLOCK_ROWS, Layout
+from .layout import BLOCK_ROWS, ROW_FIELDS, Layout
 from .memory import ALIGNMENT, POOL
 from .target import Target, bfloat16_products, host
 
@@ -28,7 +28,6 @@ _ROW_BYTES = 1 << 11  # of weights that take as long to read as the elementwise 
 _THREAD_BYTES = 1 << 25  # of weights, read for row after row in about 0.2 ms: less work is done by one thread
 _CACHE_BYTES = 1 << 21  # of weights that stay in the cache of one processor
 _BLUEPRINTS = 64  # of one kernel
-_ROW_FIELDS = ("total", "index", "counts", "offsets")
 _building = threading.Lock()
 
 Array = Any  # of NumPy's, or a tensor of torch's, dense; kernels are told where it begins
@@ -86,7 +85,7 @@ class Rows:
 
     @cached_property
     def numbers(self) -> np.ndarray:
-        """What kernels are told of each group, in the order of `_ROW_FIELDS`."""
+        """What kernels are told of each group, in the order of `layout.ROW_FIELDS`."""
         groups = zip(self.totals, self.index, self.counts, self.offsets, strict=True)
         return np.array([[total, *map(address, arrays)] for total, *arrays in groups], np.int64)
 
@@ -157,7 +156,6 @@ class Blueprint:
     `members` tables: its members share rows and what is computed of them, and each does some of the panels.
 
     groups: the rows of each group.
-
     silent: no gradient comes to the outputs of single steps: "dy" is one step of zeros, which all of them read.
     work_bytes: the workspace, one block that is called "work".
     """
@@ -173,7 +171,8 @@ class Blueprint:
         silent: bool = False,
     ):
         self.layout, self.groups, self.members = layout, groups, members
-        self._row_fields = [layout.fields[name] for name in _ROW_FIELDS]
+        first = layout.fields[ROW_FIELDS[0]]
+        self._row_fields = slice(first, first + len(ROW_FIELDS))
         self._bases = {name: n for n, name in enumerate(["", *layout.arrays])}  # "" is no array, its address is 0
         self.offsets = np.zeros((len(groups) * members, len(layout.fields)), np.int64)
         self.which = np.zeros_like(self.offsets)
