@@ -1,8 +1,10 @@
 """exp, log, tanh, sigmoid, softplus, sin and cos on vectors: our own, in plain arithmetic, the same for every width.
 
-Argument reduction after Cody & Waite (Software Manual for the Elementary Functions, 1980); the polynomials are Taylor's,
-cut where the next term is below a tenth of a unit in the last place on the reduced interval. Errors against mpmath are
-in tests/backends/test_vectormath.py: at most 4 units in the last place over the whole range, and no NaN for a number.
+Argument reduction after Cody & Waite (Software Manual for the Elementary Functions, 1980). The polynomials are Taylor's, cut
+where the next term is below a tenth of a unit in the last place on the reduced interval; those of exp, which every gate
+computes, are economised after Lanczos (Applied Analysis, 1956, ch. 7). Errors against mpmath are in
+tests/backends/test_vectormath.py: at most 4 units in the last place over the whole range (5 in sigmoid below -60), and no
+NaN for a number; results below the normal numbers are 0, as in all kernels.
 """
 
 from __future__ import annotations
@@ -10,9 +12,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from llvmlite import ir
+from numpy.polynomial import Chebyshev, Polynomial
 
 from .emit import I16, I32, Function
 
@@ -45,21 +49,46 @@ def _round(f: Function, x: Any, scale: float) -> tuple[Any, Any]:
 
 def _power_of_two(f: Function, n: Any) -> Any:
     """2^n for n within the exponents of normal numbers."""
-    mantissa, bias = (23, 127) if f.m.single else (52, 1023)
-    return f.b.bitcast(f.b.shl(f.b.add(n, f.integer(bias)), f.integer(mantissa)), f.m.vector)
+    return _times_power_of_two(f, f.constant(1.0), n)
 
 
-def _reduce(f: Function, x: Any) -> tuple[Any, Any, Any]:
-    """n, as a float and as an integer, and r with x = n ln 2 + r, |r| <= ln 2 / 2."""
-    whole, n = _round(f, x, 1.0 / math.log(2.0))
-    r = f.fma(whole, f.constant(-_LN2_HIGH[f.m.single]), x)
-    return whole, n, f.fma(whole, f.constant(-_LN2_LOW[f.m.single]), r)
+def _times_power_of_two(f: Function, y: Any, n: Any) -> Any:
+    """y 2^n where both y and that are normal numbers."""
+    mantissa = 23 if f.m.single else 52
+    bits = f.b.add(f.b.bitcast(y, f.m.integers), f.b.shl(n, f.integer(mantissa)))
+    return f.b.bitcast(bits, f.m.vector)
 
 
-def _expm1_reduced(f: Function, r: Any) -> Any:
-    """exp(r) - 1 for a reduced r, without loss near zero."""
-    q = polynomial(f, r, _inverse_factorials(2, 8 if f.m.single else 15))
-    return f.fma(f.b.fmul(r, r), q, r)
+def _reduce(f: Function, x: Any, unit: float = 1.0, short: bool = False) -> tuple[Any, Any, Any]:
+    """n, as a float and as an integer, and r unit with x = (n ln 2 + r) unit, |r| <= ln 2 / 2; unit is a power of two, or
+    minus one.
+
+    short: where one float32 of ln 2 will do, which by chance is within 2e-9 of it, if its products are not rounded."""
+    whole, n = _round(f, x, 1.0 / (unit * math.log(2.0)))
+    parts = [math.log(2.0)] if short and f.m.single and f.m.target.fma else [_LN2_HIGH[f.m.single], _LN2_LOW[f.m.single]]
+    r = x
+    for part in parts:
+        r = f.fma(whole, f.constant(-unit * part), r)
+    return whole, n, r
+
+
+@lru_cache
+def _economised(first: int, degree: int, unit: float = 1.0) -> list[float]:
+    """The coefficients, in r unit, of a polynomial for r^k / (k + first)!, summed over all k, where |r| <= ln 2 / 2: of
+    Taylor's, the highest powers are replaced by lower ones one by one, each by Chebyshev's polynomial that is least there.
+    """
+    h = Fraction(math.log(2.0)) / 2
+    c = [Fraction(1, math.factorial(k + first)) for k in range(2 * degree + 4)]
+    while len(c) > degree + 1:
+        n, highest = len(c) - 1, c.pop()
+        least = Chebyshev.basis(n).convert(kind=Polynomial).coef  # whole numbers
+        for k in range(n):
+            c[k] -= highest * h ** (n - k) * Fraction(least[k]) / Fraction(least[n])
+    return [float(v) / unit**k for k, v in enumerate(c)]
+
+
+def _exp_of_reduced(f: Function, r: Any, unit: float = 1.0) -> Any:
+    return polynomial(f, r, _economised(0, 6 if f.m.single else 11, unit))
 
 
 def _wide(f: Function) -> bool:
@@ -71,7 +100,7 @@ def _exp_reduced(f: Function, x: Any) -> Any:
     """exp(x) for x within about the exponents of numbers; results beyond the normal numbers round as they should: by the
     processor's own scaling, or in two factors."""
     whole, n, r = _reduce(f, x)
-    y = f.b.fadd(_expm1_reduced(f, r), f.constant(1.0))
+    y = _exp_of_reduced(f, r)
     if _wide(f):
         v = f.m.vector
         scale = f.m.declare("llvm.x86.avx512.mask.scalef.ps.512", v, [v, v, v, I16, I32])
@@ -90,10 +119,12 @@ def _at_least(f: Function, x: Any, low: float) -> Any:
     return f.b.select(f.b.fcmp_ordered("<", x, f.constant(low)), f.constant(low), x)
 
 
+def _at_most(f: Function, x: Any, high: float) -> Any:
+    return f.b.select(f.b.fcmp_ordered(">", x, f.constant(high)), f.constant(high), x)
+
+
 def exp(f: Function, x: Any) -> Any:
-    high = 89.5 if f.m.single else 710.5
-    x = _at_least(f, x, _least_exponent(f))
-    return _exp_reduced(f, f.b.select(f.b.fcmp_ordered(">", x, f.constant(high)), f.constant(high), x))
+    return _exp_reduced(f, _at_most(f, _at_least(f, x, _least_exponent(f)), 89.5 if f.m.single else 710.5))
 
 
 def _exp_of_negative(f: Function, x: Any) -> Any:
@@ -102,8 +133,8 @@ def _exp_of_negative(f: Function, x: Any) -> Any:
 
 
 def _quotient(f: Function, top: Any, bottom: Any) -> Any:
-    """top / bottom for a bottom of at least 1 that is far from overflow. Division takes as long as sixteen products, so
-    where the processor has an approximate reciprocal, that and Newton's step."""
+    """top / bottom for a bottom of at least 1. Division takes as long as sixteen products, so where the processor has an
+    approximate reciprocal, that and Newton's step."""
     m = f.m
     if not _wide(f):
         return f.b.fdiv(top, bottom)
@@ -114,19 +145,23 @@ def _quotient(f: Function, top: Any, bottom: Any) -> Any:
 
 
 def sigmoid(f: Function, x: Any) -> Any:
-    e = _exp_of_negative(f, f.b.fneg(f.unary("fabs", x)))
-    one = f.constant(1.0)
-    top = f.b.select(f.b.fcmp_ordered("<", x, f.constant(0.0)), e, one)
-    return _quotient(f, top, f.b.fadd(e, one))
+    """1 / (1 + exp(-x))"""
+    low, high = (-88.0, 18.0) if f.m.single else (-709.0, 38.0)  # it rounds to 0 as kernels do, and to 1
+    one, unit = f.constant(1.0), -1.0
+    _, n, r = _reduce(f, _at_most(f, _at_least(f, x, low), high), unit, short=True)
+    e = _times_power_of_two(f, _exp_of_reduced(f, r, unit), n)
+    return _quotient(f, one, f.b.fadd(e, one))
 
 
 def tanh(f: Function, x: Any) -> Any:
-    limit = 2 * (9.1 if f.m.single else 19.2)  # tanh rounds to 1 from there on
-    doubled = f.b.fmul(f.unary("fabs", x), f.constant(2.0))
-    doubled = f.b.select(f.b.fcmp_ordered(">", doubled, f.constant(limit)), f.constant(limit), doubled)
-    _, n, r = _reduce(f, doubled)
+    """(exp(2|x|) - 1) / (exp(2|x|) + 1), with the sign of x."""
+    absolute = _at_most(f, f.unary("fabs", x), 9.1 if f.m.single else 19.2)  # it rounds to 1 from there on
+    one, unit = f.constant(1.0), 0.5
+    _, n, r = _reduce(f, absolute, unit, short=True)
+    series = _economised(1, 5 if f.m.single else 10, unit)
+    less_one = f.b.fmul(r, polynomial(f, r, [c / unit for c in series]))  # exp(r) - 1, without loss near zero
     scale = _power_of_two(f, n)
-    e = f.fma(scale, _expm1_reduced(f, r), f.b.fsub(scale, f.constant(1.0)))  # exp(2|x|) - 1
+    e = f.fma(scale, less_one, f.b.fsub(scale, one))  # exp(2|x|) - 1
     return f.copysign(_quotient(f, e, f.b.fadd(e, f.constant(2.0))), x)
 
 
