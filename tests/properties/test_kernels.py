@@ -72,13 +72,19 @@ def four_threads():
 
 
 @pytest.mark.parametrize(
-    "name", ["lstm", "gru_v1", "projected_lstm", "rnn", "qrnn", "rhn", "slstm", "mogrifier_lstm", "lem"]
+    ("name", "hidden"),
+    [
+        *((n, 150) for n in ("lstm", "gru_v1", "projected_lstm", "rnn", "qrnn", "rhn", "slstm", "mogrifier_lstm", "lem")),
+        *((n, 150) for n in ("fast_grnn", "mass_conserving_lstm", "layer_norm_lstm")),  # sums over units
+        ("layer_norm_lstm", 17),
+        ("layer_norm_lstm", 300),
+    ],
 )
 @pytest.mark.parametrize("ragged", [False, True])
-def test_threads_that_share_rows_find_what_one_finds_alone(name, ragged, four_threads):
+def test_threads_that_share_rows_find_what_one_finds_alone(name, hidden, ragged, four_threads):
     """Values to the bit; gradients of weights are added up in another order. Also the second time, which runs anew."""
     for reverse in (False, True):
-        case = checks.random_case(cells.get(name), 5, 9, 6, 150, ragged, reverse, seed=2, proj_size=70).astype("float32")
+        case = checks.random_case(cells.get(name), 5, 9, 6, hidden, ragged, reverse, seed=2, proj_size=70).astype("float32")
         alone = checks.compiled(case)
         for division in DIVISIONS:
             assert team.meets(math.prod(division))
@@ -101,7 +107,7 @@ def test_how_the_work_is_divided(four_threads):
     assert division("lstm", 1, 256, 4) == (1, 4)
     assert division("lstm", 32, 64, 4) == (4, 1)  # few weights, many rows
     assert division("lstm", 2, 16, 4) == (2, 1)  # too few weights to share
-    assert division("layer_norm_lstm", 1, 256, 4) == (1, 1)  # its sums over units are one thread's work
+    assert division("layer_norm_lstm", 1, 256, 4) == (1, 4)  # each adds up the units of its own panels
     assert division("lstm", 1, 256, 8) == (1, 1)  # torch has but four threads
 
 

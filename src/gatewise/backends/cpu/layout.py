@@ -19,7 +19,7 @@ from ...ir.cell import INPUT as INPUT_DIM
 from ...ir.cell import Cell, units
 from ...ir.graph import SCALAR as ONE
 from ...plan import Group, Plan, Product, Schedule, delayed_inputs
-from ...plan.places import GIVEN, NEW, PANEL, ROWS, Place
+from ...plan.places import GIVEN, NEW, PANEL, PARTIAL, ROWS, Place
 from .target import TILES, Target
 
 # most rows of one tile by vectors of accumulators a row, for 32 and for 16 vector registers (6 by 4 and 6 by 2
@@ -108,11 +108,6 @@ class Layout:
     @cached_property
     def schedule(self) -> Schedule:
         return getattr(self.plan, self.mode)
-
-    @cached_property
-    def splits_units(self) -> bool:
-        """Whether threads may share rows, each with panels of its own; a sum over units is built by one thread alone."""
-        return not any(s.partials for s in (self.plan.infer, self.plan.save, self.plan.backward))
 
     @cached_property
     def lanes(self) -> int:
@@ -292,6 +287,11 @@ class Layout:
         return sum(self.group_bytes(g) for g in self.geometries if g.group.when == "step")
 
     @cached_property
+    def meetings(self) -> int:
+        """How often the members of a group wait for one another in a step; numbers a row are each member's own."""
+        return sum(g.group.when == "step" and g.group.dim != ONE for g in self.geometries)
+
+    @cached_property
     def packed_offsets(self) -> list[int]:
         offsets, total = [], 0
         for g in self.geometries:
@@ -336,8 +336,15 @@ class Layout:
         if s.scalars:
             result["scalar"] = s.scalars * self.itemsize
         if s.partials:
-            result["partial"] = s.partials * self.vector_bytes
+            most = max(self.vectors(geometry.group.dim) for _, geometry in self.reductions.values())
+            result["partial"] = s.partials * self.vector_bytes * most
         return result
+
+    @cached_property
+    def reductions(self) -> dict[int, tuple[int, Geometry]]:
+        """Every reduction's slot in the buffer of partial ones, and the group that gathers it there."""
+        slots = {i: p.slot for g in self.schedule.groups for i, p in g.loads.items() if p.kind == PARTIAL}
+        return {i: (slots[i], geometry) for geometry in self.geometries for i, _ in geometry.group.reductions}
 
     @cached_property
     def kept_buffers(self) -> dict[str, int]:

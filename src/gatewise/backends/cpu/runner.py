@@ -15,6 +15,7 @@ import numpy as np
 
 from ...ir.cell import Cell
 from ...plan import plan
+from ...plan.places import SCALAR
 from . import team
 from .compile import Kernel, build_kernel
 from .layout import BLOCK_ROWS, ROW_FIELDS, Layout
@@ -23,7 +24,7 @@ from .target import Target, bfloat16_products, host
 
 _CHUNK_BYTES = 1 << 20  # what backward keeps in the cache between its steps and the weights' gradients
 MOST_THREADS = 256
-_SHARE_BYTES = 1 << 16  # of weights that take as long to read as a row's part in threads' meeting, see `split`
+_SHARE_BYTES = 1 << 15  # of weights that take as long to read as a row's part in threads' meeting, see `split`
 _ROW_BYTES = 1 << 11  # of weights that take as long to read as the elementwise part of a row
 _THREAD_BYTES = 1 << 25  # of weights, read for row after row in about 0.2 ms: less work is done by one thread
 _CACHE_BYTES = 1 << 21  # of weights that stay in the cache of one processor
@@ -202,7 +203,8 @@ class Blueprint:
             if layout.bfloat16:
                 self._own_work(g, "operands", layout.most_operands_bytes(n, block))
             for name, per_row in layout.buffers.items():
-                self._work(g, name, per_row * n * (block if name.startswith("block_") else 1))
+                place = self._own_work if name == SCALAR else self._work
+                place(g, name, per_row * n * (block if name.startswith("block_") else 1))
             for name, per_row in layout.kept_buffers.items():
                 self._put(g, name, "kept", kept)
                 kept += _aligned(per_row * steps * n)  # room for full rows; shorter ones lie without holes
@@ -349,24 +351,25 @@ def worth(layout: Layout, steps: int, batch: int) -> int:
 def split(layout: Layout, batch: int, threads: int) -> tuple[int, int]:
     """Into how many groups the rows are dealt, and how many threads share the units of each group.
 
-    A group's threads wait for one another at every step and read what the others wrote, which costs about as much as
-    reading `_SHARE_BYTES` of weights for every row. It pays where there are more threads than rows (an LSTM of 128 units
-    for a single row), and where all weights together do not stay in a processor's own cache, of `_CACHE_BYTES` at least.
+    A group's threads wait for one another at every stage of a step and read what the others wrote, which costs about as much
+    as reading `_SHARE_BYTES` of weights for every row and meeting, and once more a step. It pays where there are more threads
+    than rows (an LSTM of 64 units for a single row), and where all weights together do not stay in a processor's own cache,
+    of `_CACHE_BYTES` at least.
     """
     threads = max(1, min(threads, MOST_THREADS))
-    members = _members(layout.step_bytes, batch, threads) if layout.splits_units else 1
+    members = _members(layout.step_bytes, layout.meetings, batch, threads)
     if members > 1 and not team.meets(threads):
         members = 1
     return max(1, min(threads // members, batch)), members
 
 
 @lru_cache(maxsize=256)
-def _members(weights: int, batch: int, threads: int) -> int:
+def _members(weights: int, meetings: int, batch: int, threads: int) -> int:
     """The most of so many threads, a divisor of them, for which sharing pays."""
     found = 1
     for members in range(2, threads + 1):
         rows = -(-batch * members // threads)
-        if threads % members == 0 and weights >= min(_CACHE_BYTES, rows * 2 * _SHARE_BYTES) * members / 2:
+        if threads % members == 0 and weights >= min(_CACHE_BYTES, rows * (meetings + 1) * _SHARE_BYTES) * members / 2:
             found = members
     return found
 

@@ -24,6 +24,7 @@ from .team import emit_barrier
 from .vectormath import EMIT
 
 _MOST_AHEAD = 512  # bytes of a row that are asked for before its step
+_PARTS = 16  # of a reduction that are added without a loop
 
 
 class Epilogue:
@@ -40,6 +41,7 @@ class Epilogue:
         self.constants: dict[tuple[int, int], Any] = {}
         self.bases: dict[str, Any] = {}
         self.sums: dict[tuple[str, int], Any] = {}
+        self.shared: Any = None  # whether members of a group have panels of their own, where there is something to reduce
 
     def emit(self) -> ir.Function:
         f, u = self.f, self.panels.units
@@ -60,14 +62,24 @@ class Epilogue:
         for i in sorted(needed):
             if self.graph.nodes[i].op == "cotangent":
                 self._cotangent_tables(i)
-        if self.group.reductions:
-            self.bases["partial"] = f.pointer_field(self.frame, self.layout.frame["partial"])
+        if self.group.reductions or any(p.kind == PARTIAL for p in self.group.loads.values()):
+            self._base(Place(PARTIAL))
+            members = f.field(self.args, self.layout.fields["members"])
+            self.shared = f.b.icmp_signed(">", members, I64(1))
         f.loop(f.arg["rows"], self._row)
+        if self.sums and self.group.dim == ONE:
+            member = f.field(self.args, self.layout.fields["member"])
+            f.when(f.b.icmp_signed("==", member, I64(0)), self._add_gradients)
+        else:
+            self._add_gradients()
+        return f.end()
+
+    def _add_gradients(self) -> None:
+        f = self.f
         for (name, j), slot in self.sums.items():
             gradient = f.pointer_field(self.args, self.layout.fields[f"gradient:{name.partition('#')[0]}"])
             place = f.at(gradient, f.mul(f.add(f.arg["vector"], j), self.layout.vector_bytes))
             f.store(f.b.fadd(f.load(place), f.b.load(slot, typ=self.m.vector)), place)
-        return f.end()
 
     def _mask(self, j: int) -> Any:
         return self.f.tail(self.panels.tail) if self.panels.tail and j == self.panels.units - 1 else None
@@ -110,12 +122,10 @@ class Epilogue:
             for i, place in self.group.stores:
                 waiting.append(self._prepare(i, place, self._value(i, values, j, r, row, pointers), j, row, pointers))
             for i, source in self.group.reductions:
-                largest = self.graph.nodes[i].op == "maximum_unit"
                 value = self._value(source, values, j, r, row, pointers)
-                value = self.f.zero_tail(value, self._mask(j), float("-inf") if largest else 0.0)
-                if i in gathered:
-                    value = self.f.maximum(gathered[i], value) if largest else self.f.b.fadd(gathered[i], value)
-                gathered[i] = value
+                nothing = float("-inf") if self.graph.nodes[i].op == "maximum_unit" else 0.0
+                value = self.f.zero_tail(value, self._mask(j), nothing)
+                gathered[i] = self._combine(i)(gathered[i], value) if i in gathered else value
         for value, place, mask in waiting:  # after every load of the row, since slots are used again
             if place is not None:
                 self.f.store(value, place, mask)
@@ -145,8 +155,48 @@ class Epilogue:
         if place.kind == SCALAR:
             count = layout.plan.kept.scalars if place.kept else layout.schedule.scalars
             return f.at(base, f.mul(row, count * layout.itemsize), place.slot * layout.itemsize)
-        assert place.kind == PARTIAL
-        return f.at(base, f.mul(row, layout.schedule.partials * layout.vector_bytes), place.slot * layout.vector_bytes)
+        raise AssertionError(f"no address of {place}")
+
+    def _partial(self, i: int, vector: Any, row: Any) -> Any:
+        """Where the parts of a reduction are that a panel, by its first vector of units, leaves behind."""
+        f, layout = self.f, self.layout
+        slot, line = layout.reductions[i][0], layout.schedule.partials * layout.vector_bytes
+        rows = f.at(self._base(Place(PARTIAL)), f.mul(row, layout.buffers["partial"]))
+        return f.at(rows, f.mul(vector, line), slot * layout.vector_bytes)
+
+    def _combine(self, i: int) -> Callable[[Any, Any], Any]:
+        return self.f.maximum if self.graph.nodes[i].op == "maximum_unit" else self.f.b.fadd
+
+    def _gather(self, i: int, value: Any, row: Any) -> None:
+        """Leave a panel's part of a reduction. A thread alone adds it to the sum so far; members of a group leave each part
+        in a place of its own, as the panel before is another's. The order of the sum is the same."""
+        f = self.f
+        vector = f.i(f.arg["vector"])
+        place = self._partial(i, f.b.select(self.shared, vector, I64(0)), row)
+        fresh = f.b.or_(self.shared, f.b.icmp_signed("==", vector, I64(0)))
+        f.store(f.b.select(fresh, value, self._combine(i)(f.load(place), value)), place)
+
+    def _reduced(self, i: int, row: Any) -> Any:
+        """A reduction over all units, in every lane."""
+        f, combine = self.f, self._combine(i)
+        total = f.slot(self.m.vector)
+        f.b.store(f.load(self._partial(i, 0, row)), total)
+
+        def add(vector: Any) -> None:
+            f.b.store(combine(f.b.load(total, typ=self.m.vector), f.load(self._partial(i, vector, row))), total)
+
+        def others() -> None:
+            for p in self.layout.reductions[i][1].panels:
+                last = p.first + p.count * p.units
+                vectors = range(p.first or p.units, last, p.units)
+                if len(vectors) > _PARTS:
+                    f.loop(last, add, start=vectors.start, step=p.units)
+                else:
+                    for vector in vectors:
+                        add(vector)
+
+        f.when(self.shared, others)
+        return f.across(f.b.load(total, typ=self.m.vector), combine)
 
     def _value(self, i: int, values: dict[int, Any], j: int, r: Any, row: Any, pointers: dict[str, Any]) -> Any:
         if i not in values:
@@ -174,12 +224,11 @@ class Epilogue:
                 value = f.b.fadd(value, f.load(f.at(pointers["dy"], offset), self._mask(j)))
             return value
         place = self.group.loads[i]
+        if place.kind == PARTIAL:
+            return self._reduced(i, row)
         address = self._address(place, j, row, pointers)
         if place.kind == SCALAR:
             return f.splat(f.load_scalar(address))
-        if place.kind == PARTIAL:
-            combine = f.maximum if node.op == "maximum_unit" else f.b.fadd
-            return f.across(f.load(address), combine)
         return f.load(address, self._mask(j) if is_user(place) or place.kind == ROWS else None)
 
     def _prepare(self, i: int, place: Place, value: Any, j: int, row: Any, pointers: dict[str, Any]):
@@ -196,24 +245,13 @@ class Epilogue:
             return f.zero_tail(value, self._mask(j)), address, None
         return value, address, self._mask(j)
 
-    def _gather(self, i: int, value: Any, row: Any) -> None:
-        """Add a vector to a reduction, or begin it at the first vector of units."""
-        f, layout = self.f, self.layout
-        slot = next(p.slot for g in layout.schedule.groups for n, p in g.loads.items() if n == i and p.kind == PARTIAL)
-        address = self._address(Place(PARTIAL, slot=slot), 0, row, {})
-        old = f.load(address)
-        largest = self.graph.nodes[i].op == "maximum_unit"
-        total = f.maximum(old, value) if largest else f.b.fadd(old, value)
-        first = f.b.icmp_signed("==", f.i(f.arg["vector"]), I64(0))
-        f.store(f.b.select(first, value, total), address)
-
 
 class StepEmitter:
     """Writes the functions of all groups, and the calls that run one step."""
 
     def __init__(self, m: Module, layout: Layout):
         self.m, self.layout = m, layout
-        self.barrier = emit_barrier(m, layout.fields) if layout.splits_units else None
+        self.barrier = emit_barrier(m, layout.fields)
         self.functions = []  # of all panels, with where their weights begin and how many panels of the group come before
         self.operands = bfloat16.Operands(m, layout) if layout.bfloat16 else None
         made: dict[tuple, Tiles] = {}
@@ -334,6 +372,9 @@ class StepEmitter:
 
                 self.deal(f, rows, layout.tile_rows(geometry, panels), tile)
 
+            if geometry.group.dim == ONE:  # every member for itself: it is less than meeting once more
+                panel(0)
+                continue
             if panels.count == 1:
                 owner = f.b.srem(I64(before), members)
                 f.when(f.b.icmp_signed("==", member, owner), lambda panel=panel: panel(0))
@@ -344,8 +385,7 @@ class StepEmitter:
 
     def wait(self, f: Function) -> None:
         """Until the other members of the rows' threads are here too: what one wrote others may read from now on."""
-        if self.barrier is not None:
-            f.call(self.barrier, f.arg["args"])
+        f.call(self.barrier, f.arg["args"])
 
 
 class Clock:
