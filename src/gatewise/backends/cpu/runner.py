@@ -352,9 +352,9 @@ def split(layout: Layout, batch: int, threads: int) -> tuple[int, int]:
     """Into how many groups the rows are dealt, and how many threads share the units of each group.
 
     A group's threads wait for one another at every stage of a step and read what the others wrote, which costs about as much
-    as reading `_SHARE_BYTES` of weights for every row and meeting, and once more a step. It pays where there are more threads
-    than rows (an LSTM of 64 units for a single row), and where all weights together do not stay in a processor's own cache,
-    of `_CACHE_BYTES` at least.
+    as reading `_SHARE_BYTES` of weights for every row and meeting, and once more a step. It pays where there are more
+    threads than rows (an LSTM of 64 units for a single row), and where all weights together do not stay in a processor's
+    own cache, of `_CACHE_BYTES` at least.
     """
     threads = max(1, min(threads, MOST_THREADS))
     members = _members(layout.step_bytes, layout.meetings, batch, threads)
