@@ -267,10 +267,12 @@ class Recurrent(nn.Module):
     def _as_given(self, finals: tuple[Tensor, ...]) -> Any:
         return finals
 
-    def _initial(self, x: Tensor, states: tuple[Tensor, ...] | None, single: bool) -> list[Tensor]:
-        shapes = [(len(self.runs), x.shape[1], width) for width in self._widths]
+    def _initial(self, x: Tensor, states: tuple[Tensor, ...] | None, single: bool) -> list[Sequence[Tensor]]:
+        """Of every state, what each layer and direction begins with."""
         if states is None:
-            return [x.new_zeros(shape) for shape in shapes]
+            zeros = x.new_zeros((x.shape[1], max(self._widths)))
+            return [[_narrow(zeros, width)] * len(self.runs) for width in self._widths]
+        shapes = [(len(self.runs), x.shape[1], width) for width in self._widths]
         if len(states) != len(shapes):
             names = ", ".join(s.name for s in self.cell.states)
             raise GatewiseError(f"cell {self.cell.name!r} has the states {names}; {len(states)} were given")
@@ -279,7 +281,7 @@ class Recurrent(nn.Module):
         for s, value, shape in zip(self.cell.states, states, shapes, strict=True):
             if tuple(value.shape) != shape:
                 raise GatewiseError(f"state {s.name!r} must be {list(shape)}, got {list(value.shape)}")
-        return list(states)
+        return [s.unbind() for s in states]
 
     def _lengths(self, lengths: Any, x: Tensor) -> Tensor | None:
         if lengths is None:
@@ -294,7 +296,7 @@ class Recurrent(nn.Module):
         return lengths
 
     def _run(
-        self, x: Tensor, initial: Sequence[Tensor], lengths: Tensor | None, rows: Tensor | None = None
+        self, x: Tensor, initial: Sequence[Sequence[Tensor]], lengths: Tensor | None, rows: Tensor | None = None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """All layers and directions: x [T, B, I]. rows: for an observer, where the rows of the caller's batch lie."""
         finals: list[tuple[Tensor, ...]] = []

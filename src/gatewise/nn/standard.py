@@ -29,10 +29,11 @@ class Standard:
         weight_ih, weight_hh, *rest = weights
         if len(rest) >= 2:
             bias_ih, bias_hh, *rest = rest
-            cut = 2 * hidden_size if self.split_bias else len(bias_ih)
-            bias = bias_ih[:cut] + bias_hh[:cut]
             if self.split_bias:
-                bias = torch.cat((bias, bias_ih[cut:], bias_hh[cut:]))
+                cut = 2 * hidden_size
+                bias = torch.cat((bias_ih[:cut] + bias_hh[:cut], bias_ih[cut:], bias_hh[cut:]))
+            else:
+                bias = bias_ih + bias_hh
         else:
             bias = weight_ih.new_zeros((self.gates + self.split_bias) * hidden_size)
         return [weight_ih, weight_hh, bias, *rest]

@@ -456,7 +456,7 @@ def _room(layout: Layout, names: Sequence[str], steps: int, batch: int, lengths:
 def _final(history: np.ndarray, start: Array, lengths: np.ndarray | None, reverse: bool, steps: int) -> np.ndarray:
     """A state after each row's last step; the initial state for a row without steps."""
     if not steps or not history.shape[1]:
-        return np.array(start)
+        return _numpy(start).copy()
     last = 0 if reverse else steps - 1
     if lengths is None:
         return history[last % len(history)].copy()
@@ -464,8 +464,12 @@ def _final(history: np.ndarray, start: Array, lengths: np.ndarray | None, revers
         rows = history[0].copy()
     else:
         rows = history[(lengths - 1) % len(history), np.arange(history.shape[1])]
-    rows[lengths == 0] = np.asarray(start)[lengths == 0]
+    rows[lengths == 0] = _numpy(start)[lengths == 0]
     return rows
+
+
+def _numpy(array: Array) -> np.ndarray:
+    return array if isinstance(array, np.ndarray) else array.detach().numpy()
 
 
 @dataclass
