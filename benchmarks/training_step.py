@@ -6,7 +6,7 @@
 
 The model is an embedding of 32 numbers over a vocabulary of 10,000, an LSTM of 100 units over 500 steps, one sigmoid unit on
 its last state, binary cross-entropy and Adam, on a batch of 64. A step is everything: lookup, forward, loss, all gradients,
-the optimiser, and reading the loss. Ours and torch.nn's differ in nothing but the layer.
+the optimiser, and reading the loss. Ours and torch.nn's differ in nothing but the embedding and the layer.
 
 Over 500 steps the gradient fades into subnormal numbers, with which processors are many times slower. Our kernels take them
 for zero, as JAX and TensorFlow do. torch does so after torch.set_flush_denormal(True): torch.nn is measured without that, as
@@ -51,14 +51,15 @@ def batch(shape: Shape, vocabulary: int) -> tuple[np.ndarray, np.ndarray]:
     return random.integers(0, vocabulary, (rows, steps), dtype=np.int32), random.integers(0, 2, rows).astype(np.float32)
 
 
-def torch_step(shape: Shape, vocabulary: int, layer: Callable[[int, int], Any]) -> Step:
-    """The model around a layer with torch.nn.LSTM's way of being called."""
+def torch_step(shape: Shape, vocabulary: int, layer: Callable[[int, int], Any], embed: Callable | None = None) -> Step:
+    """The model around a layer with torch.nn.LSTM's way of being called. embed: in place of torch.nn.Embedding."""
     torch = require("torch", "train", "training")
     F = torch.nn.functional
     _, _, inputs, hidden = shape
     tokens, classes = batch(shape, vocabulary)
     x, y = torch.from_numpy(np.ascontiguousarray(tokens.T)), torch.from_numpy(classes)
-    embedding, recurrent, head = torch.nn.Embedding(vocabulary, inputs), layer(inputs, hidden), torch.nn.Linear(hidden, 1)
+    embedding = (embed or torch.nn.Embedding)(vocabulary, inputs)
+    recurrent, head = layer(inputs, hidden), torch.nn.Linear(hidden, 1)
     parts = torch.nn.ModuleList([embedding, recurrent, head])
     optimizer = torch.optim.Adam(parts.parameters(), RATE, fused=True)
 
@@ -74,9 +75,9 @@ def torch_step(shape: Shape, vocabulary: int, layer: Callable[[int, int], Any]) 
 
 
 def gatewise(shape: Shape, vocabulary: int) -> Step:
-    from gatewise.nn import LSTM
+    from gatewise.nn import LSTM, Embedding
 
-    return torch_step(shape, vocabulary, LSTM)
+    return torch_step(shape, vocabulary, LSTM, Embedding)
 
 
 def torch_nn(shape: Shape, vocabulary: int, flush: bool) -> Step:

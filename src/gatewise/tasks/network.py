@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..ir.cell import INPUT
-from ..nn import Recurrent
+from ..nn import Embedding, Recurrent
+from ..nn.embedding import look_up
 from ..nn.linear_cross_entropy import linear_cross_entropy
 from ..nn.regularise import activation_penalty, drop, temporal_activation_penalty, within
 from ..runtime.architecture import Architecture, Convolution, Encoder, Head, Readout, Spelling, Stack
@@ -30,7 +31,7 @@ class OneHot(nn.Module):
         self.register_buffer("rows", torch.eye(tokens), persistent=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return F.embedding(tokens, self.rows)
+        return look_up(self.rows, tokens)
 
 
 class LinearHead(nn.Module):
@@ -123,7 +124,7 @@ class Speller(nn.Module):
     def forward(self, spelled: Tensor) -> Tensor:
         words, places = torch.unique(spelled.flatten(0, -2), dim=0, return_inverse=True)
         lengths = (words >= 0).sum(1)
-        y, _ = self.recurrent(F.embedding(words.T.clamp(min=0), self.weight), lengths=lengths)
+        y, _ = self.recurrent(look_up(self.weight, words.T.clamp(min=0)), lengths=lengths)
         return last(y, lengths, self.forward_size)[places].unflatten(0, spelled.shape[:-1])
 
 
@@ -166,13 +167,13 @@ def counted(lengths: Tensor | None, *steps: Tensor) -> list[Tensor]:
     return [part[counts] for part in steps]
 
 
-def build_encoder(encoder: Encoder) -> OneHot | nn.Embedding | Standardise:
+def build_encoder(encoder: Encoder) -> OneHot | Embedding | Standardise:
     """The module of an encoder record."""
     if encoder.kind == "one_hot":
         return OneHot(encoder.tokens)
     if encoder.kind == "features":
         return Standardise(encoder.size)
-    embedding = nn.Embedding(encoder.tokens, encoder.size)
+    embedding = Embedding(encoder.tokens, encoder.size)
     # Vectors of length 1, as one-hot ones are; torch's default, length sqrt(E), would make tied output scores huge.
     nn.init.normal_(embedding.weight, std=encoder.size**-0.5)
     return embedding
