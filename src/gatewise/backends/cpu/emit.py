@@ -151,11 +151,11 @@ class Function:
             return lambda: b.call(load, [before])
         return lambda: None
 
-    def prefetch(self, pointer: Any, size: int, cache: int) -> None:
+    def prefetch(self, pointer: Any, size: int, cache: int, write: bool = False) -> None:
         """Ask for so many bytes of memory that will be needed soon, to be brought into the first or second cache."""
         ask = self.m.declare("llvm.prefetch.p0", VOID, [POINTER, I32, I32, I32])
         for k in range(0, size, _LINE):
-            self.b.call(ask, [self.at(pointer, k), I32(0), I32(4 - cache), I32(1)])
+            self.b.call(ask, [self.at(pointer, k), I32(int(write)), I32(4 - cache), I32(1)])
 
     # control ---------------------------------------------------------------------------------------------------
 

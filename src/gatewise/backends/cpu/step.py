@@ -14,7 +14,7 @@ from llvmlite import ir
 
 from ...ir.cell import INPUT
 from ...ir.graph import SCALAR as ONE
-from ...plan.places import GRADIENT, PANEL, PARTIAL, ROWS, SCALAR, Place
+from ...plan.places import CARRY, GRADIENT, OLD, PANEL, PARTIAL, ROWS, SCALAR, Place
 from . import bfloat16
 from .emit import I64, POINTER, Function, Module
 from .layout import SLICE_ROWS, STRIP, Geometry, Layout, Panels, buffer_name, is_user, table_name
@@ -38,6 +38,8 @@ class Epilogue:
         self.accumulators = {a.node: k for k, a in enumerate(geometry.group.accumulators)}
         self.frame = self.f.arg["frame"]
         self.args = self.f.pointer_field(self.frame, layout.frame["args"])
+        self.members = self.f.field(self.args, layout.fields["members"])
+        self.ahead = self.f.mul(self.f.add(self.members, 1), panels.units * layout.vector_bytes)  # rows begin inside a line
         self.constants: dict[tuple[int, int], Any] = {}
         self.bases: dict[str, Any] = {}
         self.sums: dict[tuple[str, int], Any] = {}
@@ -64,8 +66,7 @@ class Epilogue:
                 self._cotangent_tables(i)
         if self.group.reductions or any(p.kind == PARTIAL for p in self.group.loads.values()):
             self._base(Place(PARTIAL))
-            members = f.field(self.args, self.layout.fields["members"])
-            self.shared = f.b.icmp_signed(">", members, I64(1))
+            self.shared = f.b.icmp_signed(">", self.members, I64(1))
         f.loop(f.arg["rows"], self._row)
         if self.sums and self.group.dim == ONE:
             member = f.field(self.args, self.layout.fields["member"])
@@ -99,7 +100,8 @@ class Epilogue:
         if name not in self.bases:
             self.bases[name] = self.f.pointer_field(self.frame, self.layout.frame[name])
             if place.kind == PANEL:
-                self.bases["across_" + name] = self.f.field(self.frame, self.layout.frame["across_" + name])
+                self.bases["across_" + name] = across = self.f.field(self.frame, self.layout.frame["across_" + name])
+                self.bases["ahead_" + name] = self.f.mul(across, self.members)
         return self.bases[name]
 
     def _cotangent_tables(self, i: int) -> None:
@@ -221,15 +223,28 @@ class Epilogue:
                 if "dy" not in pointers:
                     pointers["dy"] = f.pointer_field(self.bases["dy"], row)
                 offset = f.mul(f.add(f.arg["vector"], j), layout.vector_bytes)
-                value = f.b.fadd(value, f.load(f.at(pointers["dy"], offset), self._mask(j)))
+                dy = f.at(pointers["dy"], offset)
+                self._ask(Place(OLD), dy)
+                value = f.b.fadd(value, f.load(dy, self._mask(j)))
             return value
         place = self.group.loads[i]
         if place.kind == PARTIAL:
             return self._reduced(i, row)
         address = self._address(place, j, row, pointers)
+        if layout.mode == "backward":
+            self._ask(place, address)
         if place.kind == SCALAR:
             return f.splat(f.load_scalar(address))
         return f.load(address, self._mask(j) if is_user(place) or place.kind == ROWS else None)
+
+    def _ask(self, place: Place, address: Any, write: bool = False) -> None:
+        """Ask for what this member's next panel has at a place that no cache may hold: each panel's rows lie elsewhere,
+        and the processor would only see them coming after some had been waited for."""
+        f = self.f
+        if place.kind == PANEL and place.kept:
+            f.prefetch(f.at(address, self.bases["ahead_" + buffer_name(place)]), self.layout.vector_bytes, 1, write)
+        elif is_user(place) and place.kind != CARRY:
+            f.prefetch(f.at(address, self.ahead), self.layout.vector_bytes, 1, write)
 
     def _prepare(self, i: int, place: Place, value: Any, j: int, row: Any, pointers: dict[str, Any]):
         """A store that waits: (value, address, mask)."""
@@ -239,6 +254,8 @@ class Epilogue:
             f.b.store(f.b.fadd(f.b.load(slot, typ=self.m.vector), value), slot)
             return value, None, None
         address = self._address(place, j, row, pointers)
+        if self.layout.mode == "save":
+            self._ask(place, address, write=True)
         if place.kind == SCALAR:
             return value, address, f.tail(1)
         if place.kind == PANEL:
