@@ -1,5 +1,7 @@
 """The cells command, and the gallery that is made from the same source."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,16 @@ def test_every_cell_has_equations_for_all_its_states_and_a_citation(name):
     assert page.count(r"\left") == page.count(r"\right")
     assert bibtex(cell).startswith("@misc{" + name)
     assert "year = {" in bibtex(cell) or "doi = {" in bibtex(cell)
+    assert not re.search(r"title = {{[^}]*\b(et al|&)", bibtex(cell))
+
+
+def test_authors_are_told_from_titles():
+    first, second = bibtex(cells.get("lstm")).split("\n\n")
+    assert "author = {Hochreiter and Schmidhuber}" in first and "title = {{Long short-term memory}}" in first
+    assert "author = {Gers and Schmidhuber and Cummins}" in second and "title = {{Learning to forget}}" in second
+    assert r"Gers, Schmidhuber \& Cummins" in second
+    assert "author = {Kusupati and others}" in bibtex(cells.get("fast_grnn"))
+    assert "title = {{A thesis (2024)}}" in bibtex(replace(cells.get("rnn"), paper="A thesis (2024)"))
 
 
 @pytest.mark.parametrize(

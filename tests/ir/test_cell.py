@@ -10,7 +10,20 @@ from hypothesis import strategies as st
 
 from gatewise import cells
 from gatewise.ir import Cell, CellError, cell
-from gatewise.ir.trace import exp, gate, layer_norm, linear, named, parameter, sigmoid, softmax, softplus, tanh, where
+from gatewise.ir.trace import (
+    exp,
+    gate,
+    layer_norm,
+    linear,
+    named,
+    parameter,
+    sigmoid,
+    softmax,
+    softplus,
+    sum_units,
+    tanh,
+    where,
+)
 
 
 @pytest.mark.parametrize("name", cells.names())
@@ -92,6 +105,7 @@ def test_mistakes_are_errors_that_name_the_place_and_the_remedy():
     refused(idle_parameter, rf"line {line} of .*no gradient reaches parameter p.p, weight_ih.b, bias.b")
     refused(number_as_source, "a source must be a row of units")
     refused(lambda x, h: tanh(linear("a", x, h)), "widths names 'c'", widths={"c": "proj_size"})
+    refused(lambda x, h: h * sum_units(x), "state 'h' has size '1', which is for parameters", widths={"h": "1"})
     with pytest.raises(CellError, match="needs the input and at least one state"):
         cell(lambda x: x)
     with pytest.raises(CellError, match="inside a function decorated with @cell"):

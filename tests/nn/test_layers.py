@@ -1,6 +1,8 @@
 """The layers against torch.nn: outputs, states, gradients, state_dict, shapes; and what they say to wrong input."""
 
 import copy
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -148,6 +150,32 @@ def test_compiles_as_one_graph(options):
         results.append((y, h, *torch.autograd.grad(y.sum() + h.sum(), [x, *layer.parameters()])))
     for a, b in zip(*results, strict=True):
         close(a, b, 1e-6)
+
+
+@pytest.mark.parametrize(
+    "made", ["LSTM(8, 16)", "Recurrent('mut1', 8, 16, zoneout=0.1, weight_dropout=0.1, bidirectional=True)"]
+)
+def test_compiles_before_it_has_ever_run(made):
+    """In a process of its own, where nothing is known of the cell yet."""
+    script = (
+        "import torch; from gatewise.nn import LSTM, Recurrent; "
+        f"layer = torch.compile({made}, fullgraph=True, backend='aot_eager'); "
+        "layer(torch.randn(5, 2, 8))[0].sum().backward(); layer.eval()(torch.randn(5, 2, 8)); print('compiled')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "compiled\n", done.stderr
+
+
+def test_final_states_have_memory_of_their_own():
+    for dtype in (torch.float32, torch.bfloat16):  # our kernels, and the interpreter
+        layer = gnn.Recurrent("lstm", 3, 4, dtype=dtype)
+        given = torch.ones(1, 2, 4, dtype=dtype), torch.ones(1, 2, 4, dtype=dtype)
+        for states in (None, given):
+            with torch.no_grad():
+                _, (h, c) = layer(torch.zeros(0, 2, 3, dtype=dtype), states)
+                before = c.clone()
+                h += 1
+            assert torch.equal(c, before) and torch.equal(given[0], torch.ones_like(given[0]))
 
 
 def test_operators_pass_torchs_own_check():

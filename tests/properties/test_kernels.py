@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from gatewise import cells, checks
 from gatewise.backends.cpu import runner, team
+from gatewise.ir.trace import cell, linear, named, parameter, stop_gradient, sum_units, tanh
 
 NAMES = ["lstm", "gru_v1", "projected_lstm", "layer_norm_lstm"]
 
@@ -96,6 +97,39 @@ def test_threads_that_share_rows_find_what_one_finds_alone(name, hidden, ragged,
             again = checks.compiled(case, division=division)
             for key, value in got.items():
                 np.testing.assert_array_equal(again[key], value, err_msg=key)
+
+
+@cell
+def summed(x, h):
+    """Its sum is nothing that a step goes on with."""
+    h = tanh(linear("a", x, h))
+    named("total", sum_units(h))
+    return h
+
+
+@cell
+def scaled(x, h):
+    """The gradient of one number for all units ends a step backwards; nothing is sent back through the product."""
+    return parameter("scale", 0.5, size="1") * tanh(linear("a", x, stop_gradient(h))) + h * 0.5
+
+
+def test_sums_at_the_end_of_a_step_are_read_before_the_next_step_writes(four_threads):
+    """Many steps, as one thread must be a step ahead of another to spoil them."""
+    sizes = {"input_size": 4, "hidden_size": 256}
+    for recipe, record in ((summed, ("total",)), (scaled, ())):
+        case = checks.random_case(recipe(), 400, 1, 4, 256, seed=3).astype("float32")
+        runs = []
+        for division in [(1, 1), *[(1, 2)] * 20, *[(1, 4)] * 3]:
+            found = runner.forward(
+                *(case.cell, case.params, case.x, case.states, sizes), save=True, record=record, division=division
+            )
+            back = runner.backward(
+                *(case.cell, case.params, case.x, case.states, sizes, found.saved, np.ones_like(found.y), [None])
+            )
+            runs.append((*found.recorded.values(), *back.params.values()))
+        for run in runs[1:]:
+            for got, expected in zip(run, runs[0], strict=True):
+                np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
 
 
 def test_how_the_work_is_divided(four_threads):

@@ -41,10 +41,13 @@ class Stream:
             raise GatewiseError(f"batch must be a whole number above 0, got {batch!r}")
         self.cell, self.batch = cell, batch
         self.shift = None if shift is None else np.array(shift, dtype)
-        stepper = _Interpreted
         if compiler_available():
-            from .cpu.stepper import Stepper as stepper
-        self._stepper = stepper(cell, params, sizes, batch, dtype, compute_dtype)
+            from .cpu.stepper import Stepper
+
+            make = Stepper
+        else:
+            make = _Interpreted
+        self._stepper = make(cell, params, sizes, batch, dtype, compute_dtype)
         self._x = self._stepper.x[0]
 
     def step(self, x: np.ndarray | Sequence) -> np.ndarray:

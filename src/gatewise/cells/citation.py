@@ -16,7 +16,8 @@ def bibtex(cell: Cell) -> str:
         doi = re.fullmatch(r"doi (\S+?),.*", paper)
         arxiv = re.search(r"arXiv (\d{2})(\d{2}\.\d{4,5})", paper)
         year = re.search(r"\((\d{4})\)", paper)
-        authors, _, rest = paper.partition(", ")
+        names = re.match(r"([^,&]+(?:, [^,&]+)* & [^,]+|[^,]+), ", paper)
+        authors, rest = (names[1], paper[names.end() :]) if names else ("", paper)
         title = re.split(r", (?=arXiv |[A-Z][\w&. -]* \d+ \(|[A-Z]\w* \(\d{4}\))", rest)[0]
         fields = {
             "author": re.sub(r"\bet al\.?", "and others", authors).replace(" & ", " and ").replace(", ", " and "),
@@ -28,6 +29,7 @@ def bibtex(cell: Cell) -> str:
         if arxiv:
             fields |= {"eprint": arxiv[1] + arxiv[2], "archiveprefix": "arXiv"}
         fields["note"] = paper
-        body = "".join(f",\n  {name} = {{{value}}}" for name, value in fields.items() if value)
+        escaped = {name: value.replace("&", r"\&") for name, value in fields.items() if value}
+        body = "".join(f",\n  {name} = {{{value}}}" for name, value in escaped.items())
         entries.append(f"@misc{{{cell.name}{k if len(papers) > 1 else ''}{body}\n}}")
     return "\n\n".join(entries)

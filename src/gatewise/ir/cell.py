@@ -141,6 +141,11 @@ class Cell:
         if [name for name, _ in self.graph.outputs] != [s.name for s in self.states]:
             raise CellError(f"cell {self.name!r}: its outputs are not its states, in their order")
         for state, (_, index) in zip(self.states, self.graph.outputs, strict=True):
+            if state.dim == SCALAR:
+                raise CellError(
+                    f"cell {self.name!r}: state {state.name!r} has size {SCALAR!r}, which is for parameters; give it a size "
+                    f"of its own, @cell(widths={{{state.name!r}: 'a_size'}}), and the layer a_size=1"
+                )
             if self.graph.nodes[index].dim != state.dim:
                 raise CellError(
                     f"cell {self.name!r}: state {state.name!r} has {state.dim} units, but what the function returns for "

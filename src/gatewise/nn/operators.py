@@ -156,10 +156,6 @@ class _Recurrent(torch.autograd.Function):
         return (None, None, None, found[0] if wants_x else None, *found[1:], *[None] * given)
 
 
-# as Function.apply does, but for taking off functorch's wrappers, which are not there where nobody watches
-_apply = super(torch.autograd.Function, _Recurrent).apply  # pyright: ignore[reportAttributeAccessIssue]
-
-
 def _watched() -> bool:
     """Whether something wants to see the operators: torch.compile, a trace, a dispatch mode, a functorch transform."""
     return (
@@ -184,7 +180,7 @@ def recurrent(
     else:
         facts = len(states), len(given), lengths, key, reverse, record, compute_dtype
         asked = watcher if watcher is not None and watcher.gradients else None
-        found = list(_apply(_forward, facts, asked, x, *states, *params, *given))
+        found = list(_Recurrent.apply(_forward, facts, asked, x, *states, *params, *given))
     if watcher is not None:
         shown = found[1 + len(states) :][: len(record)]
         watcher.take_values({name: value.detach() for name, value in zip(record, shown, strict=True)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, get_args
+from typing import Any, Protocol, Self, get_args
 
 import torch
 from torch import Tensor, nn
@@ -142,6 +142,7 @@ class Recurrent(nn.Module):
         self.observer: Observer | None = None
         self._normed = input_matrices(self.cell) if batch_norm else []
         self._plan_runs()
+        self._running_cell()
         self._make_parameters(device, dtype)
         self.reset_parameters()
 
@@ -174,6 +175,28 @@ class Recurrent(nn.Module):
             for reverse in (False, True)[: self.directions]
         ]
         self._widths = [max(sizes[s.dim] for sizes in self._layer_sizes) for s in self.cell.states]
+        self._cells: dict[tuple[float, bool], Cell] = {}
+
+    def _running_cell(self) -> Cell:
+        """The cell to run now, with zoneout as it is set. Its facts are worked out before a call asks: a trace of
+        torch.compile can only read them."""
+        mode = (self.zoneout, self.training)
+        if mode not in self._cells:
+            self._cells[mode] = cell = zoneout(self.cell, None if self.training and self.zoneout else self.zoneout)
+            for known in (self.cell, cell):
+                assert known.given is not None and known.recurrent_matrices is not None
+                operators.register(known)
+        return self._cells[mode]
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        self._running_cell()
+        return self
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._cells = {}
+        self._running_cell()
 
     def _make_parameters(self, device: Any, dtype: torch.dtype | None) -> None:
         for layer, _, ending in self.runs:
@@ -270,8 +293,8 @@ class Recurrent(nn.Module):
     def _initial(self, x: Tensor, states: tuple[Tensor, ...] | None, single: bool) -> list[Sequence[Tensor]]:
         """Of every state, what each layer and direction begins with."""
         if states is None:
-            zeros = x.new_zeros((x.shape[1], max(self._widths)))
-            return [[_narrow(zeros, width)] * len(self.runs) for width in self._widths]
+            zeros = {width: x.new_zeros((x.shape[1], width)) for width in set(self._widths)}
+            return [[zeros[width]] * len(self.runs) for width in self._widths]
         shapes = [(len(self.runs), x.shape[1], width) for width in self._widths]
         if len(states) != len(shapes):
             names = ", ".join(s.name for s in self.cell.states)
@@ -379,11 +402,9 @@ class Recurrent(nn.Module):
 
     def _zoned(self, x: Tensor, sizes: Mapping[str, int]) -> tuple[Cell, list[Tensor]]:
         """The cell to run, and what it is given at every step: masks where zoneout is on in training."""
-        if not self.zoneout:
-            return self.cell, []
-        if not self.training:
-            return zoneout(self.cell, self.zoneout), []
-        cell = zoneout(self.cell)
+        cell = self._running_cell()
+        if not (self.zoneout and self.training):
+            return cell, []
         return cell, zoneout_masks(x.shape[0], x.shape[1], [sizes[d] for d in cell.given.values()], self.zoneout, x)
 
     def _forward_packed(self, x: PackedSequence, states: Any, lengths: Any) -> tuple[PackedSequence, Any]:
@@ -466,4 +487,4 @@ def run_direction(
         see = watcher.see_gradients(len(x)) if watcher.gradients and torch.is_grad_enabled() else None
         tape = interpret.forward(cell, named, x, states, lengths, reverse, watcher.values, given=given, see=see)
         watcher.take_values({name: value.detach() for name, value in tape.recorded.items()})
-    return tape.y, tape.finals
+    return tape.y, tuple(f.clone() if any(f is s for s in states) else f for f in tape.finals)  # a state without a step

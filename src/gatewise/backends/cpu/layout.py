@@ -76,6 +76,15 @@ class Panels:
     tail: int
     compact: bool = False
 
+    @property
+    def starts(self) -> range:
+        """The first vector of each."""
+        return range(self.first, self.first + self.count * self.units, self.units)
+
+
+def _reads_sums(group: Group) -> bool:
+    return any(place.kind == PARTIAL for place in group.loads.values())
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -287,9 +296,17 @@ class Layout:
         return sum(self.group_bytes(g) for g in self.geometries if g.group.when == "step")
 
     @cached_property
-    def meetings(self) -> int:
-        """How often the members of a group wait for one another in a step; numbers a row are each member's own."""
-        return sum(g.group.when == "step" and g.group.dim != ONE for g in self.geometries)
+    def meetings(self) -> list[Geometry]:
+        """The groups after which the members of a group of threads wait for one another: those of rows of units, and numbers
+        a row that end a step and are made of sums, as the next step writes the parts of these sums anew. Other numbers a row
+        are each member's own, and what it reads for them is not written again before a later meeting."""
+        found = []
+        for when in ("ahead", "step", "after"):
+            groups = [g for g in self.geometries if g.group.when == when]
+            while groups and groups[-1].group.dim == ONE and not _reads_sums(groups[-1].group):
+                groups.pop()
+            found += [g for g in groups if g.group.dim != ONE or g is groups[-1]]
+        return found
 
     @cached_property
     def packed_offsets(self) -> list[int]:
@@ -339,6 +356,8 @@ class Layout:
             most = max(self.vectors(geometry.group.dim) for _, geometry in self.reductions.values())
             result["partial"] = s.partials * self.vector_bytes * most
         return result
+
+    own_buffers = ("scalar",)  # of each member of a group of threads, who all compute the same there
 
     @cached_property
     def reductions(self) -> dict[int, tuple[int, Geometry]]:

@@ -15,7 +15,6 @@ import numpy as np
 
 from ...ir.cell import Cell
 from ...plan import plan
-from ...plan.places import SCALAR
 from . import team
 from .compile import Kernel, build_kernel
 from .layout import BLOCK_ROWS, ROW_FIELDS, Layout
@@ -203,7 +202,7 @@ class Blueprint:
             if layout.bfloat16:
                 self._own_work(g, "operands", layout.most_operands_bytes(n, block))
             for name, per_row in layout.buffers.items():
-                place = self._own_work if name == SCALAR else self._work
+                place = self._own_work if name in layout.own_buffers else self._work
                 place(g, name, per_row * n * (block if name.startswith("block_") else 1))
             for name, per_row in layout.kept_buffers.items():
                 self._put(g, name, "kept", kept)
@@ -351,13 +350,12 @@ def worth(layout: Layout, steps: int, batch: int) -> int:
 def split(layout: Layout, batch: int, threads: int) -> tuple[int, int]:
     """Into how many groups the rows are dealt, and how many threads share the units of each group.
 
-    A group's threads wait for one another at every stage of a step and read what the others wrote, which costs about as much
-    as reading `_SHARE_BYTES` of weights for every row and meeting, and once more a step. It pays where there are more
-    threads than rows (an LSTM of 64 units for a single row), and where all weights together do not stay in a processor's
-    own cache, of `_CACHE_BYTES` at least.
+    A group's threads meet some times a step and read what the others wrote: a step costs as much more as reading
+    rows * (meetings + 1) * `_SHARE_BYTES` of weights. It pays where there are more threads than rows (an LSTM of 64 units
+    for a single row), and where all weights together do not stay in a processor's own cache, of `_CACHE_BYTES` at least.
     """
     threads = max(1, min(threads, MOST_THREADS))
-    members = _members(layout.step_bytes, layout.meetings, batch, threads)
+    members = _members(layout.step_bytes, sum(g.group.when == "step" for g in layout.meetings), batch, threads)
     if members > 1 and not team.meets(threads):
         members = 1
     return max(1, min(threads // members, batch)), members

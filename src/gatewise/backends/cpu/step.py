@@ -24,7 +24,6 @@ from .team import emit_barrier
 from .vectormath import EMIT
 
 _MOST_AHEAD = 512  # bytes of a row that are asked for before its step
-_PARTS = 16  # of a reduction that are added without a loop
 
 
 class Epilogue:
@@ -160,7 +159,7 @@ class Epilogue:
         raise AssertionError(f"no address of {place}")
 
     def _partial(self, i: int, vector: Any, row: Any) -> Any:
-        """Where the parts of a reduction are that a panel, by its first vector of units, leaves behind."""
+        """Where a panel, by its first vector of units, leaves its part of a reduction; a thread alone uses one place."""
         f, layout = self.f, self.layout
         slot, line = layout.reductions[i][0], layout.schedule.partials * layout.vector_bytes
         rows = f.at(self._base(Place(PARTIAL)), f.mul(row, layout.buffers["partial"]))
@@ -188,14 +187,9 @@ class Epilogue:
             f.b.store(combine(f.b.load(total, typ=self.m.vector), f.load(self._partial(i, vector, row))), total)
 
         def others() -> None:
-            for p in self.layout.reductions[i][1].panels:
-                last = p.first + p.count * p.units
-                vectors = range(p.first or p.units, last, p.units)
-                if len(vectors) > _PARTS:
-                    f.loop(last, add, start=vectors.start, step=p.units)
-                else:
-                    for vector in vectors:
-                        add(vector)
+            for n, p in enumerate(self.layout.reductions[i][1].panels):
+                starts = p.starts[n == 0 :]
+                f.loop(starts.stop, add, start=starts.start, step=starts.step)
 
         f.when(self.shared, others)
         return f.across(f.b.load(total, typ=self.m.vector), combine)
@@ -389,15 +383,14 @@ class StepEmitter:
 
                 self.deal(f, rows, layout.tile_rows(geometry, panels), tile)
 
-            if geometry.group.dim == ONE:  # every member for itself: it is less than meeting once more
+            if geometry.group.dim == ONE:  # every member for itself, which is less than meeting once more
                 panel(0)
-                continue
-            if panels.count == 1:
+            elif panels.count == 1:
                 owner = f.b.srem(I64(before), members)
                 f.when(f.b.icmp_signed("==", member, owner), lambda panel=panel: panel(0))
             else:
                 f.loop(panels.count, panel, start=member, step=members)
-            if panels is geometry.panels[-1]:
+            if panels is geometry.panels[-1] and any(geometry is g for g in layout.meetings):
                 self.wait(f)
 
     def wait(self, f: Function) -> None:

@@ -3,8 +3,8 @@
 Argument reduction after Cody & Waite (Software Manual for the Elementary Functions, 1980). The polynomials are Taylor's, cut
 where the next term is below a tenth of a unit in the last place on the reduced interval; those of exp, which every gate
 computes, are economised after Lanczos (Applied Analysis, 1956, ch. 7). Errors against mpmath are in
-tests/backends/test_vectormath.py: at most 4 units in the last place over the whole range (5 in sigmoid below -60), and no
-NaN for a number; results below the normal numbers are 0, as in all kernels.
+tests/backends/test_vectormath.py: at most 4 units in the last place over the whole range, no NaN for a number, and
+no number for NaN; results below the normal numbers are 0 where kernels flush them.
 """
 
 from __future__ import annotations
@@ -49,14 +49,8 @@ def _round(f: Function, x: Any, scale: float) -> tuple[Any, Any]:
 
 def _power_of_two(f: Function, n: Any) -> Any:
     """2^n for n within the exponents of normal numbers."""
-    return _times_power_of_two(f, f.constant(1.0), n)
-
-
-def _times_power_of_two(f: Function, y: Any, n: Any) -> Any:
-    """y 2^n where both y and that are normal numbers."""
-    mantissa = 23 if f.m.single else 52
-    bits = f.b.add(f.b.bitcast(y, f.m.integers), f.b.shl(n, f.integer(mantissa)))
-    return f.b.bitcast(bits, f.m.vector)
+    mantissa, bias = (23, 127) if f.m.single else (52, 1023)
+    return f.b.bitcast(f.b.shl(f.b.add(n, f.integer(bias)), f.integer(mantissa)), f.m.vector)
 
 
 def _reduce(f: Function, x: Any, unit: float = 1.0, short: bool = False) -> tuple[Any, Any, Any]:
@@ -146,10 +140,10 @@ def _quotient(f: Function, top: Any, bottom: Any) -> Any:
 
 def sigmoid(f: Function, x: Any) -> Any:
     """1 / (1 + exp(-x))"""
-    low, high = (-88.0, 18.0) if f.m.single else (-709.0, 38.0)  # it rounds to 0 as kernels do, and to 1
+    low, high = (-88.0, 18.0) if f.m.single else (-709.0, 38.0)  # below the normal numbers, and where it rounds to 1
     one, unit = f.constant(1.0), -1.0
-    _, n, r = _reduce(f, _at_most(f, _at_least(f, x, low), high), unit, short=True)
-    e = _times_power_of_two(f, _exp_of_reduced(f, r, unit), n)
+    _, n, r = _reduce(f, _at_most(f, _at_least(f, x, low), high), unit)
+    e = f.b.fmul(_exp_of_reduced(f, r, unit), _power_of_two(f, n))
     return _quotient(f, one, f.b.fadd(e, one))
 
 
