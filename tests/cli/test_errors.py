@@ -4,6 +4,7 @@ import gzip
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -76,7 +77,8 @@ def files(tmp_path, model_file, corpus):
         (["score", "model.safetensors", "--file", "binary.txt"], 1, "binary.txt is binary"),
         (["score", "model.safetensors", "ÄÖ"], 1, "never saw these characters: 'Ä', 'Ö'"),
         (["resume", "missing.checkpoint"], 1, "no such file: missing.checkpoint"),
-        (["resume", "model.safetensors"], 2, "say with -o where to write the model"),
+        (["resume", "model.safetensors"], 2, "is a finished model, not a checkpoint: there is nothing to go on with"),
+        (["resume", "good.txt"], 2, "say with -o where to write the model"),
         (["resume", "model.safetensors", "-o", "m"], 1, "a checkpoint file was expected"),
     ],
 )
@@ -111,3 +113,10 @@ def test_a_reader_that_has_enough_is_no_error(model_file):
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(60) == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is needed")
+def test_an_output_that_is_full():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "gatewise", "cells"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, "gatewise: cannot write the output: No space left on device\n")

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import wave
 
 import pytest
 from sklearn.metrics import f1_score, log_loss
@@ -156,6 +157,14 @@ def test_mistakes_name_the_file(reviews, tmp_path, capsys):
     assert run(["train", "classify", str(reviews), *table]) == 0
     capsys.readouterr()
     assert said("predict", model, "no/such.csv") == (1, "gatewise: no such file: no/such.csv\n")
+    assert said("predict", model, " ") == (2, "gatewise: INPUT is an empty text: there is nothing to predict for\n")
+    for name in ("a.wav", "b.wav"):
+        with wave.open(str(tmp_path / name), "wb") as sound:
+            sound.setnchannels(1), sound.setsampwidth(2), sound.setframerate(8000), sound.writeframes(bytes(4000))
+    code, error = said("train", "classify", tmp_path, *table)
+    assert code == 1 and f"{tmp_path}: all recordings lie in folders of one name" in error and "--label-pattern" in error
+    code, error = said("predict", model, tmp_path)
+    assert code == 1 and f"{tmp_path}: X has features, but this SequenceClassifier was fitted on strings" in error
     assert run(["train", "regress", str(constant), *table]) == 0
     assert run(["evaluate", str(model), str(constant), "--json", str(tmp_path / "e.json")]) == 0
     assert json.loads((tmp_path / "e.json").read_text())["r2"] is None

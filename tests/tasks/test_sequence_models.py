@@ -142,7 +142,7 @@ def test_bad_input_is_named(X, y, message):
 
 def test_what_predict_refuses():
     model = SequenceClassifier(**SMALL).fit(TEXTS, LABELS)
-    with pytest.raises(GatewiseError, match="X has features; this SequenceClassifier was fitted on strings"):
+    with pytest.raises(GatewiseError, match="X has features, but this SequenceClassifier was fitted on strings"):
         model.predict(NUMBERS)
     with pytest.raises(GatewiseError, match=r"X\[0\] is empty"):
         model.predict([""])

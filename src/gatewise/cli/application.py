@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
 import shlex
 import signal
 import sys
@@ -78,8 +80,18 @@ def run(arguments: Sequence[str] | None = None, command: click.Command | None = 
         return fail(error, 2)
     except (GatewiseError, MissingExtra) as error:
         return fail(error, 1)
+    except OSError as error:
+        if error.filename is None:
+            _close_output()
+        return fail(f"cannot write {error.filename or 'the output'}: {error.strerror or error}", 1)
     except click.Abort as error:
         return stop(error.__cause__)  # click raises it from a KeyboardInterrupt
+
+
+def _close_output() -> None:
+    """Have what is left of an output that cannot be written go nowhere, or Python would try again when it ends."""
+    with contextlib.suppress(OSError, ValueError):  # there is no such file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def fail(message: object, code: int) -> int:

@@ -6,6 +6,7 @@ import csv
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ def command(model: Path, inputs: tuple[str, ...], probabilities: bool) -> None:
     estimator, reading = load_sequence_model(model)
     data = _read_inputs(inputs, reading, estimator)
     writer = csv.writer(sys.stdout, lineterminator="\n")
+    data = replace(data, files=", ".join(inputs[:2]) + (f" and {len(inputs) - 2} more" if len(inputs) > 2 else ""))
     with data.naming():
         rows = list(_rows(estimator, data, probabilities))
     writer.writerows(rows)
@@ -65,7 +67,7 @@ def sequence_of(text: str, estimator: Any) -> str | list[str]:
 def _read_inputs(inputs: Sequence[str], reading: Reading, estimator: Any) -> Labelled:
     from ..data.labelled import ENDINGS, Labelled, read_labelled
     from ..data.tables import kind_of
-    from ..errors import FileError
+    from ..errors import FileError, ParameterError
 
     data = Labelled([], None, [])
     for text in inputs:
@@ -73,6 +75,8 @@ def _read_inputs(inputs: Sequence[str], reading: Reading, estimator: Any) -> Lab
             data = data + read_labelled([Path(text)], reading, labels=False)
         elif estimator.vocabulary_ is None or kind_of(Path(text)) in ENDINGS:
             raise FileError(f"no such file: {text}")
+        elif not text.strip():
+            raise ParameterError("INPUT is an empty text: there is nothing to predict for")
         else:
             data = data + Labelled([sequence_of(text, estimator)], None, [text])
     return data

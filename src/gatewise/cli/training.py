@@ -27,6 +27,8 @@ def model_of(checkpoint: Path) -> Path:
         ParameterError: the checkpoint was renamed, so its name does not say.
     """
     if checkpoint.suffix != CHECKPOINT_SUFFIX:
+        if checkpoint.suffix == ".safetensors" and checkpoint.exists():
+            raise ParameterError(f"{checkpoint} is a finished model, not a checkpoint: there is nothing to go on with")
         raise ParameterError(f"{checkpoint} does not end in {CHECKPOINT_SUFFIX}: say with -o where to write the model")
     return checkpoint.with_name(checkpoint.name.removesuffix(CHECKPOINT_SUFFIX))
 
@@ -39,9 +41,8 @@ def finish(model: Model, output: Path, checkpoint: Path) -> None:
     loss = facts["validation_loss"]
     click.echo(f"{facts['steps']:,} steps in {facts['seconds']:.1f} s: {facts['stopped']}")
     if loss is not None and model.task != "language":
-        click.echo(
-            f"validation loss {loss:.4f} on {facts['held_out']:,} {facts.get('held_out_unit', facts['unit'])} held out"
-        )
+        held_out = f"{facts['held_out']:,} {facts.get('held_out_unit', facts['unit'])} held out"
+        click.echo(f"lowest validation loss {loss:.4f} on {held_out}; the model has the weights of then")
     elif loss is not None:
         unit = facts["unit"].removesuffix("s")
         click.echo(f"validation loss {loss:.4f} nats a {unit}, {loss / math.log(2):.4f} bits a {unit}")

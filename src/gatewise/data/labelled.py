@@ -43,9 +43,9 @@ class Reading:
         try:
             groups = 1 if self.pattern is None else re.compile(self.pattern).groups
         except re.error as error:
-            raise ParameterError(f"the pattern {self.pattern!r} is not a regular expression: {error}") from None
+            raise ParameterError(f"the pattern '{self.pattern}' is not a regular expression: {error}") from None
         if not groups:
-            raise ParameterError(f"the pattern {self.pattern!r} has no group in parentheses, which is to be the label")
+            raise ParameterError(f"the pattern '{self.pattern}' has no group in parentheses, which is to be the label")
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -115,6 +115,11 @@ def read_labelled(paths: Sequence[Path], reading: Reading, labels: bool = True, 
         whole = whole + part
     if labels and whole.y is None:
         raise FileError(f"{paths[0]} has no labels")
+    if labels and not numbers and reading.pattern is None and paths[0].is_dir() and len(set(whole.y or [])) == 1:
+        raise FileError(
+            f"{paths[0]}: all recordings lie in folders of one name, which is their label; put those of each label into a "
+            "folder of its own, or say with --label-pattern where the label is in a file's name"
+        )
     return replace(whole, files=str(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else ""))
 
 
@@ -188,7 +193,7 @@ def _label_of(file: Path, pattern: str | None, needed: bool) -> str:
     found = re.search(pattern, file.name)
     if found is None or found.lastindex is None:
         if needed:
-            raise FileError(f"{file}: the pattern {pattern!r} finds no label in its name; it needs one group in parentheses")
+            raise FileError(f"{file}: the pattern '{pattern}' finds no label in its name; it needs one group in parentheses")
         return ""
     return found[1]
 

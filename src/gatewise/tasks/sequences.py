@@ -203,7 +203,7 @@ class SequenceModel(Model):
             lexicon is not None and (lexicon.level == "token") != (sequences.kind == "tokens")
         ):
             wanted = "features" if lexicon is None else "lists of strings" if lexicon.level == "token" else "strings"
-            raise GatewiseError(f"X has {sequences.kind}; this {type(self).__name__} was fitted on {wanted}")
+            raise GatewiseError(f"X has {sequences.kind}, but this {type(self).__name__} was fitted on {wanted}")
         if lexicon is None:
             if sequences.width != self.n_features_in_:
                 raise GatewiseError(

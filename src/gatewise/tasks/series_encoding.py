@@ -107,7 +107,9 @@ class SeriesEncoding:
     def check_values(self, s: Series) -> None:
         """Raise where a series has values that the logarithm or the distribution cannot have."""
         if self.log and np.nanmin(s.targets) <= 0:
-            raise GatewiseError("transform='log' is for positive values: a target is 0 or below")
+            row = int(np.argmax((np.nan_to_num(s.targets, nan=1.0) <= 0).any(1)))
+            least = np.nanmin(s.targets[row])
+            raise GatewiseError(f"transform='log' is for positive values: {s.described} has {least:g} in its row {row + 1}")
         if self.counts and (np.nanmin(s.targets) < 0 or (np.nan_to_num(s.targets) % 1).any()):
             raise GatewiseError("negative_binomial is for counts: a target is negative or has a fraction")
 
