@@ -16,7 +16,6 @@ from functools import lru_cache
 from typing import Any
 
 from llvmlite import ir
-from numpy.polynomial import Chebyshev, Polynomial
 
 from .emit import I16, I32, Function
 
@@ -66,19 +65,27 @@ def _reduce(f: Function, x: Any, unit: float = 1.0, short: bool = False) -> tupl
     return whole, n, r
 
 
+def _chebyshev(degree: int) -> list[int]:
+    """The coefficients of Chebyshev's polynomial of the first kind."""
+    before, last = [1], [0, 1]
+    for _ in range(degree - 1):
+        before, last = last, [2 * a - b for a, b in zip([0, *last], [*before, 0, 0], strict=True)]
+    return last if degree else before
+
+
 @lru_cache
 def _economised(first: int, degree: int, unit: float = 1.0) -> list[float]:
     """The coefficients, in r unit, of a polynomial for r^k / (k + first)!, summed over all k, where |r| <= ln 2 / 2: of
     Taylor's, the highest powers are replaced by lower ones one by one, each by Chebyshev's polynomial that is least there.
     """
-    h = Fraction(math.log(2.0)) / 2
-    c = [Fraction(1, math.factorial(k + first)) for k in range(2 * degree + 4)]
+    h = math.log(2.0) / 2
+    c = [1 / math.factorial(k + first) for k in range(2 * degree + 4)]
     while len(c) > degree + 1:
         n, highest = len(c) - 1, c.pop()
-        least = Chebyshev.basis(n).convert(kind=Polynomial).coef  # whole numbers
+        least = _chebyshev(n)
         for k in range(n):
-            c[k] -= highest * h ** (n - k) * Fraction(least[k]) / Fraction(least[n])
-    return [float(v) / unit**k for k, v in enumerate(c)]
+            c[k] -= highest * h ** (n - k) * least[k] / least[n]
+    return [v / unit**k for k, v in enumerate(c)]
 
 
 def _exp_of_reduced(f: Function, r: Any, unit: float = 1.0) -> Any:
