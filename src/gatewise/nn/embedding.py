@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 
 
-class Embedding(nn.Embedding):
+class Embedding(torch.nn.Embedding):
     """torch.nn.Embedding with a faster gradient: same constructor, call and state_dict.
 
     On the CPU a row of the gradient is the sum of its tokens' in the order in which they come, as torch's is, but is found
