@@ -163,6 +163,16 @@ def test_mistakes_name_the_file(reviews, tmp_path, capsys):
             sound.setnchannels(1), sound.setsampwidth(2), sound.setframerate(8000), sound.writeframes(bytes(4000))
     code, error = said("train", "classify", tmp_path, *table)
     assert code == 1 and f"{tmp_path}: all recordings lie in folders of one name" in error and "--label-pattern" in error
+    single = tmp_path / "one"  # a single label is nothing to learn from, but something to measure on
+    for label in ("one", "two"):
+        (tmp_path / label).mkdir()
+        for name in ("a.wav", "b.wav"):
+            (tmp_path / label / name).write_bytes((tmp_path / name).read_bytes())
+    sounds = tmp_path / "sounds.safetensors"
+    options = ["-o", str(sounds), "--no-verbose", "--max-steps", "2", "--hidden-size", "4"]
+    assert run(["train", "classify", str(single), str(tmp_path / "two"), *options]) == 0
+    assert run(["evaluate", str(sounds), str(single)]) == 0
+    capsys.readouterr()
     code, error = said("predict", model, tmp_path)
     assert code == 1 and f"{tmp_path}: X has features, but this SequenceClassifier was fitted on strings" in error
     assert run(["train", "regress", str(constant), *table]) == 0

@@ -81,9 +81,10 @@ def run(arguments: Sequence[str] | None = None, command: click.Command | None = 
     except (GatewiseError, MissingExtra) as error:
         return fail(error, 1)
     except OSError as error:
-        if error.filename is None:
-            _close_output()
-        return fail(f"cannot write {error.filename or 'the output'}: {error.strerror or error}", 1)
+        if error.filename is not None:
+            return fail(f"{error.filename}: {error.strerror}", 1)
+        _close_output()
+        return fail(f"cannot write the output: {error.strerror or error}", 1)
     except click.Abort as error:
         return stop(error.__cause__)  # click raises it from a KeyboardInterrupt
 

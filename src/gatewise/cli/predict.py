@@ -30,7 +30,6 @@ def command(model: Path, inputs: tuple[str, ...], probabilities: bool) -> None:
     estimator, reading = load_sequence_model(model)
     data = _read_inputs(inputs, reading, estimator)
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    data = replace(data, files=", ".join(inputs[:2]) + (f" and {len(inputs) - 2} more" if len(inputs) > 2 else ""))
     with data.naming():
         rows = list(_rows(estimator, data, probabilities))
     writer.writerows(rows)
@@ -65,7 +64,7 @@ def sequence_of(text: str, estimator: Any) -> str | list[str]:
 
 
 def _read_inputs(inputs: Sequence[str], reading: Reading, estimator: Any) -> Labelled:
-    from ..data.labelled import ENDINGS, Labelled, read_labelled
+    from ..data.labelled import ENDINGS, Labelled, first_of, read_labelled
     from ..data.tables import kind_of
     from ..errors import FileError, ParameterError
 
@@ -79,7 +78,7 @@ def _read_inputs(inputs: Sequence[str], reading: Reading, estimator: Any) -> Lab
             raise ParameterError("INPUT is an empty text: there is nothing to predict for")
         else:
             data = data + Labelled([sequence_of(text, estimator)], None, [text])
-    return data
+    return replace(data, files=first_of(inputs))
 
 
 def _rows(estimator: Any, data: Labelled, probabilities: bool) -> Iterator[list[Any]]:

@@ -115,12 +115,12 @@ def read_labelled(paths: Sequence[Path], reading: Reading, labels: bool = True, 
         whole = whole + part
     if labels and whole.y is None:
         raise FileError(f"{paths[0]} has no labels")
-    if labels and not numbers and reading.pattern is None and paths[0].is_dir() and len(set(whole.y or [])) == 1:
-        raise FileError(
-            f"{paths[0]}: all recordings lie in folders of one name, which is their label; put those of each label into a "
-            "folder of its own, or say with --label-pattern where the label is in a file's name"
-        )
-    return replace(whole, files=str(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else ""))
+    return replace(whole, files=first_of(paths))
+
+
+def first_of(names: Sequence[object]) -> str:
+    """How an error names several files or texts."""
+    return str(names[0]) + (f" and {len(names) - 1} more" if len(names) > 1 else "")
 
 
 def _read(path: Path, reading: Reading, labels: bool) -> Labelled:

@@ -32,7 +32,9 @@ class _Sliced(torch.autograd.Function):
     def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, learns: bool) -> Tensor:
         rows = max(FEWEST_ROWS, SLICED // len(weight))
         losses, scores = x.new_empty(len(x)), x.new_empty(min(rows, len(x)), len(weight))
-        dx, dweight, dbias = torch.empty_like(x), torch.zeros_like(weight), torch.zeros_like(bias)
+        if learns:
+            dx, dweight, dbias = torch.empty_like(x), torch.zeros_like(weight), torch.zeros_like(bias)
+            ctx.save_for_backward(dx, dweight, dbias)
         for start in range(0, len(x), rows):
             part, wanted = x[start : start + rows], targets[start : start + rows, None]
             p = scores[: len(part)]
@@ -46,8 +48,6 @@ class _Sliced(torch.autograd.Function):
                 torch.mm(p, weight, out=dx[start : start + rows])
                 dweight.addmm_(p.T, part)
                 dbias += p.sum(0)
-        if learns:
-            ctx.save_for_backward(dx, dweight, dbias)
         return losses.mean()
 
     @staticmethod

@@ -14,7 +14,7 @@ from .. import cells
 from ..data.labelled import Reading, read_labelled
 from ..data.lexicon import Lexicon
 from ..data.sequences import FEWEST_HELD_OUT, Sequences, by_length, hold_out, pad, read_sequences
-from ..errors import GatewiseError, ParameterError
+from ..errors import FileError, GatewiseError, ParameterError
 from ..inspect.trace import Interpretation
 from ..runtime.architecture import Architecture, Convolution, Encoder, Head, Readout, Spelling, Stack
 from .estimator import option, other_default
@@ -125,6 +125,11 @@ class SequenceModel(Model):
         with self._fitting():
             files = [Path(path) for path in paths]
             data = read_labelled(files, reading, numbers=self.task == "regress")
+            if self.task == "classify" and reading.pattern is None and files[0].is_dir() and len(set(data.y or [])) == 1:
+                raise FileError(
+                    f"{files[0]}: all recordings lie in folders of one name, which is their label; put those of each "
+                    "label into a folder of its own, or say with --label-pattern where the label is in a file's name"
+                )
             self.reading_ = reading.to_json()
             source = {"paths": [str(path.resolve()) for path in files], "reading": self.reading_}
             with data.naming():
