@@ -77,7 +77,7 @@ def files(tmp_path, model_file, corpus):
         (["score", "model.safetensors", "--file", "binary.txt"], 1, "binary.txt is binary"),
         (["score", "model.safetensors", "ÄÖ"], 1, "never saw these characters: 'Ä', 'Ö'"),
         (["resume", "missing.checkpoint"], 1, "no such file: missing.checkpoint"),
-        (["resume", "model.safetensors"], 2, "is a finished model, not a checkpoint: there is nothing to go on with"),
+        (["resume", "model.safetensors"], 2, "if it is a model, its training is over"),
         (["resume", "good.txt"], 2, "say with -o where to write the model"),
         (["resume", "model.safetensors", "-o", "m"], 1, "a checkpoint file was expected"),
     ],
@@ -115,7 +115,10 @@ def test_a_reader_that_has_enough_is_no_error(model_file):
         assert process.wait(60) == 1
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is needed")
+@pytest.mark.skipif(
+    not Path("/dev/full").exists(),
+    reason="only Linux has a device that is always full, which shows what happens when Python ends",
+)
 def test_an_output_that_is_full():
     with open("/dev/full", "w") as full:
         done = subprocess.run([sys.executable, "-m", "gatewise", "cells"], stdout=full, stderr=subprocess.PIPE, text=True)

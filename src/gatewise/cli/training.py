@@ -27,9 +27,10 @@ def model_of(checkpoint: Path) -> Path:
         ParameterError: the checkpoint was renamed, so its name does not say.
     """
     if checkpoint.suffix != CHECKPOINT_SUFFIX:
-        if checkpoint.suffix == ".safetensors" and checkpoint.exists():
-            raise ParameterError(f"{checkpoint} is a finished model, not a checkpoint: there is nothing to go on with")
-        raise ParameterError(f"{checkpoint} does not end in {CHECKPOINT_SUFFIX}: say with -o where to write the model")
+        raise ParameterError(
+            f"{checkpoint} does not end in {CHECKPOINT_SUFFIX}: if it is a checkpoint, say with -o where to write the "
+            "model; if it is a model, its training is over"
+        )
     return checkpoint.with_name(checkpoint.name.removesuffix(CHECKPOINT_SUFFIX))
 
 

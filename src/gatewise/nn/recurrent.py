@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, Self, get_args
+from typing import Any, Protocol, get_args
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ from .standard import run_fused, standard_of
 from .watching import Pass, Watcher
 
 _COMPILED = (torch.float32, torch.float64)
+_TRACED = ("given", "recurrent_matrices")  # facts of a cell that are worked out when they are first asked for
 _KERNELS = compiler_available()
 if not _KERNELS:
     warnings.warn(
@@ -142,7 +143,6 @@ class Recurrent(nn.Module):
         self.observer: Observer | None = None
         self._normed = input_matrices(self.cell) if batch_norm else []
         self._plan_runs()
-        self._running_cell()
         self._make_parameters(device, dtype)
         self.reset_parameters()
 
@@ -176,27 +176,24 @@ class Recurrent(nn.Module):
         ]
         self._widths = [max(sizes[s.dim] for sizes in self._layer_sizes) for s in self.cell.states]
         self._cells: dict[tuple[float, bool], Cell] = {}
+        for training in (False, True):
+            self._cell_for(training)
 
-    def _running_cell(self) -> Cell:
-        """The cell to run now, with zoneout as it is set. Its facts are worked out before a call asks: a trace of
-        torch.compile can only read them."""
-        mode = (self.zoneout, self.training)
+    def _cell_for(self, training: bool) -> Cell:
+        """The cell to run, with zoneout as it is set. What calls ask of it is worked out here: a trace of torch.compile can
+        only read that."""
+        mode = (self.zoneout, training)
         if mode not in self._cells:
-            self._cells[mode] = cell = zoneout(self.cell, None if self.training and self.zoneout else self.zoneout)
-            for known in (self.cell, cell):
-                assert known.given is not None and known.recurrent_matrices is not None
-                operators.register(known)
+            self._cells[mode] = zoneout(self.cell, None if training and self.zoneout else self.zoneout)
+            for cell in (self.cell, self._cells[mode]):
+                operators.register(cell)
+                for fact in _TRACED:
+                    getattr(cell, fact)
         return self._cells[mode]
-
-    def train(self, mode: bool = True) -> Self:
-        super().train(mode)
-        self._running_cell()
-        return self
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._cells = {}
-        self._running_cell()
+        self._plan_runs()  # cells are known to a process, not to a file
 
     def _make_parameters(self, device: Any, dtype: torch.dtype | None) -> None:
         for layer, _, ending in self.runs:
@@ -402,7 +399,7 @@ class Recurrent(nn.Module):
 
     def _zoned(self, x: Tensor, sizes: Mapping[str, int]) -> tuple[Cell, list[Tensor]]:
         """The cell to run, and what it is given at every step: masks where zoneout is on in training."""
-        cell = self._running_cell()
+        cell = self._cell_for(self.training)
         if not (self.zoneout and self.training):
             return cell, []
         return cell, zoneout_masks(x.shape[0], x.shape[1], [sizes[d] for d in cell.given.values()], self.zoneout, x)

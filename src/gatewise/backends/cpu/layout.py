@@ -309,6 +309,10 @@ class Layout:
         return found
 
     @cached_property
+    def meetings_a_step(self) -> int:
+        return sum(g.group.when == "step" for g in self.meetings)
+
+    @cached_property
     def packed_offsets(self) -> list[int]:
         offsets, total = [], 0
         for g in self.geometries:

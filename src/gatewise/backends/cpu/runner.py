@@ -355,7 +355,7 @@ def split(layout: Layout, batch: int, threads: int) -> tuple[int, int]:
     for a single row), and where all weights together do not stay in a processor's own cache, of `_CACHE_BYTES` at least.
     """
     threads = max(1, min(threads, MOST_THREADS))
-    members = _members(layout.step_bytes, sum(g.group.when == "step" for g in layout.meetings), batch, threads)
+    members = _members(layout.step_bytes, layout.meetings_a_step, batch, threads)
     if members > 1 and not team.meets(threads):
         members = 1
     return max(1, min(threads // members, batch)), members

@@ -66,7 +66,7 @@ def _reduce(f: Function, x: Any, unit: float = 1.0, short: bool = False) -> tupl
 
 
 def _chebyshev(degree: int) -> list[int]:
-    """The coefficients of Chebyshev's polynomial of the first kind."""
+    """The coefficients of Chebyshev's polynomial of the first kind. NumPy's would add 8 ms to a first compilation."""
     before, last = [1], [0, 1]
     for _ in range(degree - 1):
         before, last = last, [2 * a - b for a, b in zip([0, *last], [*before, 0, 0], strict=True)]
