@@ -12,8 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatewise import cells, checks
-from gatewise.backends.cpu import runner, team
+from gatewise.backends.cpu import division, runner, team
+from gatewise.backends.cpu.layout import Layout
+from gatewise.backends.cpu.target import host
 from gatewise.ir.trace import cell, linear, named, parameter, stop_gradient, sum_units, tanh
+from gatewise.plan import plan
 
 NAMES = ["lstm", "gru_v1", "projected_lstm", "layer_norm_lstm"]
 
@@ -87,14 +90,14 @@ def test_threads_that_share_rows_find_what_one_finds_alone(name, hidden, ragged,
     for reverse in (False, True):
         case = checks.random_case(cells.get(name), 5, 9, 6, hidden, ragged, reverse, seed=2, proj_size=70).astype("float32")
         alone = checks.compiled(case)
-        for division in DIVISIONS:
-            assert team.meets(math.prod(division))
-            got = checks.compiled(case, division=division)
+        for divided in DIVISIONS:
+            assert team.meets(math.prod(divided))
+            got = checks.compiled(case, division=divided)
             for key in alone:
                 if key == "y" or key.startswith("final"):
                     np.testing.assert_array_equal(got[key], alone[key], err_msg=key)
             checks.compare(case, got, alone, checks.TOLERANCE["float32"])
-            again = checks.compiled(case, division=division)
+            again = checks.compiled(case, division=divided)
             for key, value in got.items():
                 np.testing.assert_array_equal(again[key], value, err_msg=key)
 
@@ -119,9 +122,9 @@ def test_sums_at_the_end_of_a_step_are_read_before_the_next_step_writes(four_thr
     for recipe, record in ((summed, ("total",)), (scaled, ())):
         case = checks.random_case(recipe(), 400, 1, 4, 256, seed=3).astype("float32")
         runs = []
-        for division in [(1, 1), *[(1, 2)] * 20, *[(1, 4)] * 3]:
+        for divided in [(1, 1), *[(1, 2)] * 20, *[(1, 4)] * 3]:
             found = runner.forward(
-                *(case.cell, case.params, case.x, case.states, sizes), save=True, record=record, division=division
+                *(case.cell, case.params, case.x, case.states, sizes), save=True, record=record, division=divided
             )
             back = runner.backward(
                 *(case.cell, case.params, case.x, case.states, sizes, found.saved, np.ones_like(found.y), [None])
@@ -132,23 +135,26 @@ def test_sums_at_the_end_of_a_step_are_read_before_the_next_step_writes(four_thr
                 np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
 
 
-def test_how_the_work_is_divided(four_threads):
-    def division(name, batch, units, threads):
-        sizes = {"input_size": units, "hidden_size": units}
-        return runner.split(runner.kernel(cells.get(name), sizes, "float32", "infer").layout, batch, threads)
+def test_how_the_work_is_divided():
+    def divided(name, batch, units, threads):
+        layout = Layout(plan(cells.get(name)), {"input_size": units, "hidden_size": units}, host(), "float32", "infer")
+        return division.split(layout, batch, threads)
 
-    assert division("lstm", 1, 256, 2) == (1, 2)  # two threads for one row
-    assert division("lstm", 1, 256, 4) == (1, 4)
-    assert division("lstm", 32, 64, 4) == (4, 1)  # few weights, many rows
-    assert division("lstm", 2, 16, 4) == (2, 1)  # too few weights to share
-    assert division("layer_norm_lstm", 1, 256, 4) == (1, 4)  # each adds up the units of its own panels
-    assert division("lstm", 1, 256, 8) == (1, 1)  # torch has but four threads
+    assert divided("lstm", 1, 256, 2) == (1, 2)  # two threads for one row
+    assert divided("lstm", 1, 256, 4) == (1, 4)
+    assert divided("lstm", 32, 64, 4) == (4, 1)  # few weights, many rows
+    assert divided("lstm", 2, 16, 4) == (2, 1)  # too few weights to share
+    assert divided("layer_norm_lstm", 1, 256, 4) == (1, 4)  # each adds up the units of its own panels
+    assert division.apart((1, 8), 1, again=False) == (1, 1)  # torch has but four threads
+    assert division.apart((1, 8), 9, again=False) == (8, 1)
+    assert division.apart((1, 8), 9, again=True) == (1, 1)  # what was kept lies by its groups
 
 
-def test_what_is_worth_several_threads(four_threads):
+def test_what_is_worth_several_threads():
     def threads(name, steps, batch, inputs, hidden):
         sizes = {"input_size": inputs, "hidden_size": hidden}
-        return runner.worth(runner.kernel(cells.get(name), sizes, "float32", "infer").layout, steps, batch)
+        layout = Layout(plan(cells.get(name)), sizes, host(), "float32", "infer")
+        return division.worth(layout, steps, batch, available=4)
 
     assert threads("lstm", 100, 32, 128, 128) == 4
     assert threads("lstm", 1, 1, 128, 128) == 1

@@ -1,6 +1,6 @@
 """The compiled kernels as torch operators: autograd and torch.compile see one node a layer and direction.
 
-`gatewise::recurrent` gives [y, a final a state, a recorded value each, the other states' histories, what is kept];
+`gatewise::recurrent` gives [y, a final a state, a recorded value each, what is kept];
 `gatewise::recurrent_backward` gives [dx, a gradient a state, a gradient a parameter]. Backward works in the memory that
 forward kept; asked for a second time (retain_graph), it runs forward again first. A backward that is itself to be
 differentiated (create_graph) goes through the interpreter.
@@ -59,7 +59,7 @@ def _forward(x, states, params, given, lengths, key, reverse, save, record, comp
     outputs = [result.y, *result.finals, *result.recorded.values()]
     if save:
         assert result.saved is not None
-        outputs += [*result.saved.histories[1:], result.saved.kept]
+        outputs.append(result.saved.kept)
     return [torch.from_numpy(a) for a in outputs]
 
 
@@ -70,19 +70,18 @@ def _forward_shapes(x, states, params, given, lengths, key, reverse, save, recor
     sizes = interpret.sizes_of(cell, x, _named(cell, params), states)
     outputs += [x.new_empty((steps, batch, units(cell.named_dims[r], sizes))) for r in record]
     if save:
-        outputs += [x.new_empty((steps, batch, s.shape[1])) for s in states[1:]]
         layout = Layout(plan(cell, tuple(record)), sizes, host(), str(x.dtype).removeprefix("torch."), "save")
         outputs.append(x.new_empty((runner.kept_bytes(layout, steps, batch),), dtype=torch.uint8))
     return outputs
 
 
 def _backward(
-    dy, dfinals, x, states, params, given, histories, kept, lengths, key, reverse, input_gradient, compute_dtype="float32",
+    dy, dfinals, x, states, params, given, y, kept, lengths, key, reverse, input_gradient, compute_dtype="float32",
     gradients=(),
 ):  # fmt: skip
     cell = _cells[key]
     x, initial, named, sizes, lengths_array = _inputs(cell, x, states, params, lengths)
-    saved = runner.Saved(tuple(_dense(histories)), kept.numpy(), lengths_array)
+    saved = runner.Saved(y.contiguous(), kept.numpy(), lengths_array)
     dy = None if dy is None else dy.contiguous()
     carried = [None if d is None else d.detach().numpy() for d in dfinals]
     g = runner.backward(
@@ -97,7 +96,7 @@ def _backward(
 
 
 def _backward_shapes(
-    dy, dfinals, x, states, params, given, histories, kept, lengths, key, reverse, input_gradient, compute_dtype="float32"
+    dy, dfinals, x, states, params, given, y, kept, lengths, key, reverse, input_gradient, compute_dtype="float32"
 ):
     dx = torch.empty_like(x, memory_format=torch.contiguous_format) if input_gradient else x.new_empty((0,))
     return [
@@ -122,11 +121,10 @@ class _Recurrent(torch.autograd.Function):
             *(x, list(initial), list(weights), list(tensors[end:]), lengths, key, reverse, True, record, compute_dtype),
             **gradients,
         )
-        histories = [output[0], *output[1 + states + len(record) : -1]]
         ctx.set_materialize_grads(False)
         ctx.facts, ctx.watcher = facts, watcher
-        ctx.save_for_backward(*tensors, *histories, output[-1])
-        ctx.mark_non_differentiable(*histories[1:], output[-1])
+        ctx.save_for_backward(*tensors, output[0], output[-1])
+        ctx.mark_non_differentiable(output[-1])
         return tuple(output)
 
     @staticmethod
@@ -135,9 +133,8 @@ class _Recurrent(torch.autograd.Function):
         params, watcher = len(ctx.needs_input_grad) - 4 - states - given, ctx.watcher
         if any(g is not None for g in grads[1 + states : 1 + states + len(record)]):
             raise RuntimeError("recorded values are for looking at: no gradient flows back through them")
-        x, *rest = ctx.saved_tensors
-        initial, weights = rest[:states], rest[states : states + params]
-        extra, histories, kept = rest[states + params :][:given], rest[states + params + given : -1], rest[-1]
+        x, *rest, y, kept = ctx.saved_tensors
+        initial, weights, extra = rest[:states], rest[states : states + params], rest[states + params :]
         dy, dfinals = grads[0], list(grads[1 : 1 + states])
         wants_x = ctx.needs_input_grad[3]
         if torch.is_grad_enabled():
@@ -146,7 +143,7 @@ class _Recurrent(torch.autograd.Function):
             )
             found = [dx, *dstates, *dparams]
         else:
-            arguments = (dy, dfinals, x, initial, weights, extra, histories, kept, lengths, key, reverse, wants_x)
+            arguments = (dy, dfinals, x, initial, weights, extra, y, kept, lengths, key, reverse, wants_x)
             if watcher is not None:
                 found = _backward(*arguments, compute_dtype, watcher.gradients)
                 found, seen = found[: 1 + states + params], found[1 + states + params :]
@@ -228,7 +225,7 @@ _library.define(
 )
 _library.define(
     "recurrent_backward(Tensor? dy, Tensor?[] dfinals, Tensor x, Tensor[] states, Tensor[] params, Tensor[] given, "
-    "Tensor[] histories, Tensor kept, Tensor? lengths, str cell, bool reverse, bool input_gradient, "
+    "Tensor y, Tensor kept, Tensor? lengths, str cell, bool reverse, bool input_gradient, "
     'str compute_dtype="float32") -> Tensor[]'
 )
 _library.impl("recurrent", _forward, "CPU")

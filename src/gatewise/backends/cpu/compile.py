@@ -27,7 +27,6 @@ class Kernel:
 
     def __init__(self, layout: Layout, code: bytes):
         self.layout = layout
-        self.blueprints: dict = {}  # of the runner, by the shape of the call
         names = ["run", "pack", "run_team", "pack_team"]
         run, pack, self.run_team, self.pack_team = addresses(code, layout.target, names)
         prototype = ctypes.CFUNCTYPE(None, ctypes.c_int64)  # a foreign call: the GIL is released while it runs

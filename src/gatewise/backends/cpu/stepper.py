@@ -7,8 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ...ir.cell import INPUT, Cell
-from .memory import POOL
-from .runner import Blueprint, address, deal_rows, kernel
+from .blueprint import Blueprint
+from .division import deal_rows
+from .memory import POOL, address
+from .runner import kernel, way
+from .team import HEADER
 
 
 class Stepper:
@@ -24,16 +27,16 @@ class Stepper:
         dtype: str,
         compute_dtype: str | None = None,
     ):
-        self._kernel = k = kernel(cell, sizes, dtype, "infer", compute_dtype=compute_dtype)
+        self._kernel = k = kernel(cell, sizes, dtype, "infer", bfloat16=way(compute_dtype))
         self.x = np.zeros((1, batch, sizes[INPUT]), dtype)
         sets = [tuple(np.zeros((1, batch, sizes[s.dim]), dtype) for s in cell.states) for _ in range(2)]
         self._held = held = {p.name: np.array(params[p.name], dtype, order="C") for p in cell.parameters}
         self._rows = rows = deal_rows(1, batch, None, False, 1)  # which the tables point to
-        blueprint = Blueprint(k.layout, rows.sizes, 1, 1, batch, False)
+        blueprint = Blueprint(k.layout, rows, 1, 1, batch, False)
         self._work = POOL.empty((blueprint.work_bytes,), np.uint8)
         weights = [held[p.name] for p in cell.parameters]
         self._tables = [
-            blueprint.tables(rows, [address(a) for a in (self._work, self.x, *after, *before, *weights)])
+            blueprint.data([address(a) for a in (self._work, self.x, *after, *before, *weights)], rows)[HEADER:]
             for before, after in (sets, sets[::-1])
         ]
         # what a step calls, and what it leaves, in turn

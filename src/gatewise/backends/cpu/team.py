@@ -17,7 +17,10 @@ from functools import cache
 
 import numpy as np
 
+from .memory import address
+
 YIELD = "gatewise_yield"  # the name by which kernels call `yield_address`
+HEADER = 3  # numbers before the tables: tickets taken for packing, for running, and how many tables there are
 _SPINS = 1 << 12  # of some 10 to 50 nanoseconds; then the processor is offered to whoever else waits for it
 
 
@@ -66,20 +69,20 @@ def emit_barrier(m, fields: dict[str, int]):
 
 
 def emit_teams(m, fields: int) -> None:
-    """run_team(data) and pack_team(data), data being [tickets taken, tables, a table each]: every member of a team takes
-    a ticket and does the work of that table, until none is left; so a team may be smaller than was asked for."""
+    """pack_team(data) and run_team(data), data being a header (`HEADER`) and the tables: every member of a team takes a
+    ticket and does the work of that table, until none is left; so a team may be smaller than was asked for."""
     from .emit import I64, POINTER
 
-    for name in ("run", "pack"):
+    for number, name in enumerate(("pack", "run")):
         f = m.function(f"{name}_team", [("data", POINTER)], internal=False)
-        data, tables = f.arg["data"], f.field(f.arg["data"], 1)
+        data, tables = f.arg["data"], f.field(f.arg["data"], HEADER - 1)
         work = next(g for g in m.module.functions if g.name == name)
 
-        def turn(_, f=f, work=work, data=data, tables=tables) -> None:
-            ticket = f.b.atomic_rmw("add", data, I64(1), "monotonic")
+        def turn(_, f=f, work=work, data=data, tables=tables, number=number) -> None:
+            ticket = f.b.atomic_rmw("add", f.at(data, 8 * number), I64(1), "monotonic")
             f.when(
                 f.b.icmp_signed("<", ticket, tables),
-                lambda: f.call(work, f.at(data, 16, f.mul(ticket, fields * 8))),
+                lambda: f.call(work, f.at(data, 8 * HEADER, f.mul(ticket, fields * 8))),
             )
 
         f.loop(tables, turn)
@@ -155,28 +158,25 @@ def _pool() -> ThreadPoolExecutor:
 _meeting = threading.Lock()
 
 
-def run(kernel, tables: np.ndarray, meeting: bool = False) -> None:
-    """Pack the weights and run a kernel on every row of tables [threads, fields], one thread a row.
+def run(kernel, data: np.ndarray, threads: int, meeting: bool = False) -> None:
+    """Pack the weights and run a kernel, one thread a table. data: a header (`HEADER`) and a table for each thread.
 
     meeting: the threads wait for one another; `meets` has said that they can."""
-    threads = len(tables)
-    address = tables.ctypes.data
+    start = address(data)
+    first = start + 8 * HEADER
     if threads == 1:
-        kernel.pack(address)
-        kernel.run(address)
+        kernel.pack(first)
+        kernel.run(first)
         return
     library, team = _team(), available()
     if library is not None and threads <= team:
-        data = np.empty(2 + tables.size, np.int64)
-        data[2:] = tables.ravel()
-        for function in (kernel.pack_team, kernel.run_team):
-            data[0], data[1] = 0, threads
-            library.GOMP_parallel(function, data.ctypes.data, team, 0)
+        library.GOMP_parallel(kernel.pack_team, start, team, 0)
+        library.GOMP_parallel(kernel.run_team, start, team, 0)
         return
-    line = tables.strides[0]
+    line = 8 * (data.size - HEADER) // threads
     with _meeting if meeting else nullcontext():  # two calls that each got some of the pool would wait for ever
         for function in (kernel.pack, kernel.run):
-            waiting = [_pool().submit(function, address + line * k) for k in range(1, threads)]
-            function(address)
+            waiting = [_pool().submit(function, first + line * k) for k in range(1, threads)]
+            function(first)
             for task in waiting:
                 task.result()
