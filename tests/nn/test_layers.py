@@ -258,6 +258,11 @@ def test_forget_bias_starts_at_one():
     assert layer.bias_l0[4:8].eq(1).all()
 
 
+def with_weight(layer, *shape):
+    layer.weight_hh_l0 = torch.nn.Parameter(torch.zeros(shape))
+    return layer
+
+
 @pytest.mark.parametrize(
     ("call", "match"),
     [
@@ -275,6 +280,14 @@ def test_forget_bias_starts_at_one():
         (
             lambda: gnn.Recurrent("lstm", 8, 4, device="meta")(torch.zeros(5, 2, 8)),
             "on the CPU, but a state or parameter is not",
+        ),
+        (
+            lambda: with_weight(gnn.LSTM(8, 4), 16, 3)(torch.zeros(5, 2, 8)),
+            r"'weight_hh' .* must be \[16, 4\], got \[16, 3\]",
+        ),
+        (
+            lambda: with_weight(gnn.GRU(8, 4), 13, 4)(torch.zeros(5, 2, 8)),
+            r"'weight_hh' .* must be \[12, 4\], got \[13, 4\]",
         ),
         (lambda: gnn.LSTM(8, 0), "hidden_size must be a whole number above 0, got 0"),
         (lambda: gnn.LSTM(8, 4, proj_size=4), "proj_size must be 0 or smaller"),

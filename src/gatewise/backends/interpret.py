@@ -19,12 +19,19 @@ Array = Any
 
 def sizes_of(cell: Cell, x: Array, params: Mapping[str, Array], states: Sequence[Array] | None = None) -> dict[str, int]:
     """The number of units of every dim, read off the arrays of a layer."""
-    sizes = {SCALAR: 1, INPUT: int(x.shape[-1])}
+    return sizes_of_shapes(cell, x.shape, {n: a.shape for n, a in params.items()}, [s.shape for s in states or ()])
+
+
+def sizes_of_shapes(
+    cell: Cell, x: Sequence[int], params: Mapping[str, Sequence[int]], states: Sequence[Sequence[int]]
+) -> dict[str, int]:
+    """The same, read off the arrays' shapes."""
+    sizes = {SCALAR: 1, INPUT: int(x[-1])}
     for dim, name, axis, parts in cell.size_sources:
-        sizes[dim] = int(params[name].shape[axis]) // parts
-    for state, value in zip(cell.states, states or (), strict=False):
+        sizes[dim] = int(params[name][axis]) // parts
+    for state, shape in zip(cell.states, states, strict=False):
         if state.dim not in sizes:
-            sizes[state.dim] = int(value.shape[-1])
+            sizes[state.dim] = int(shape[-1])
     return sizes
 
 

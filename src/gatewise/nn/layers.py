@@ -21,6 +21,10 @@ class _TorchLayer(Recurrent):
         self.standard = STANDARD[cell]
         super().__init__(cell, *args, **kwargs)
 
+    def _plan_runs(self) -> None:
+        super()._plan_runs()
+        self._names = {ending: self._torch_names(ending) for _, _, ending in self.runs}
+
     def _torch_names(self, ending: str) -> list[str]:
         names = ["weight_ih", "weight_hh", *(("bias_ih", "bias_hh") if self.bias else ())]
         return [n + ending for n in [*names, *(("weight_hr",) if "proj_size" in self.sizes else ())]]
@@ -36,7 +40,7 @@ class _TorchLayer(Recurrent):
                 "bias_hh": (rows,),
                 "weight_hr": (width, self.hidden_size),
             }
-            for name in self._torch_names(ending):
+            for name in self._names[ending]:
                 shape = shapes[name.removesuffix(ending)]
                 self.register_parameter(name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
 
@@ -47,11 +51,13 @@ class _TorchLayer(Recurrent):
             nn.init.uniform_(value, -bound, bound)
 
     def cell_parameters(self, layer: int, ending: str) -> list[Tensor]:
-        return self.standard.from_torch([getattr(self, n) for n in self._torch_names(ending)], self.hidden_size)
+        own: dict[str, Any] = self._parameters  # attributes of modules are looked for everywhere else first
+        values = [own[n] if n in own else getattr(self, n) for n in self._names[ending]]
+        return self.standard.from_torch(values, self.hidden_size)
 
     @property
     def all_weights(self) -> list[list[Tensor]]:
-        return [[getattr(self, n) for n in self._torch_names(ending)] for _, _, ending in self.runs]
+        return [[getattr(self, n) for n in names] for names in self._names.values()]
 
     @property
     def proj_size(self) -> int:

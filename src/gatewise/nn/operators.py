@@ -9,6 +9,8 @@ differentiated (create_graph) goes through the interpreter.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from operator import attrgetter, methodcaller
 
 import numpy as np
 import torch
@@ -31,20 +33,42 @@ def register(cell: Cell) -> str:
     return cell.key
 
 
+_shape = attrgetter("shape")
+_contiguous = methodcaller("contiguous")
+
+
 def _dense(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     """With their numbers one after the other in memory, as kernels read them."""
-    return [t.contiguous() for t in tensors]
+    return list(map(_contiguous, tensors))
+
+
+def _shapes(tensors: Sequence[torch.Tensor]) -> tuple:
+    return tuple(map(_shape, tensors))
 
 
 def _named(cell: Cell, params: Sequence) -> dict:
     return {p.name: a for p, a in zip(cell.parameters, params, strict=True)}
 
 
+@lru_cache(maxsize=1024)
+def _sizes(cell: Cell, x: tuple, states: tuple, params: tuple) -> dict[str, int]:
+    """The sizes of a call's dims, by the shapes of its arrays.
+
+    Raises GatewiseError where these do not fit together: kernels would read past an array's end."""
+    named = _named(cell, params)
+    sizes = interpret.sizes_of_shapes(cell, x, named, states)
+    expected = {f"parameter {p.name!r}": (named[p.name], p.shape(sizes)) for p in cell.parameters}
+    expected |= {f"state {s.name!r}": (got, (x[1], sizes[s.dim])) for s, got in zip(cell.states, states, strict=True)}
+    for what, (got, shape) in expected.items():
+        if tuple(got) != tuple(shape):
+            raise GatewiseError(f"{what} of cell {cell.name!r} must be {list(shape)}, got {list(got)}")
+    return sizes
+
+
 def _inputs(cell: Cell, x, states, params, lengths):
-    x, initial = x.contiguous(), _dense(states)
-    named = _named(cell, _dense(params))
-    sizes = interpret.sizes_of(cell, x, named, initial)
-    return x, initial, named, sizes, None if lengths is None else lengths.numpy()
+    x, initial, weights = x.contiguous(), _dense(states), _dense(params)
+    sizes = _sizes(cell, x.shape, _shapes(initial), _shapes(weights))
+    return x, initial, _named(cell, weights), sizes, None if lengths is None else lengths.numpy()
 
 
 def _forward(x, states, params, given, lengths, key, reverse, save, record, compute_dtype="float32", gradients=()):
@@ -60,14 +84,14 @@ def _forward(x, states, params, given, lengths, key, reverse, save, record, comp
     if save:
         assert result.saved is not None
         outputs.append(result.saved.kept)
-    return [torch.from_numpy(a) for a in outputs]
+    return list(map(torch.from_numpy, outputs))
 
 
 def _forward_shapes(x, states, params, given, lengths, key, reverse, save, record, compute_dtype="float32"):
     cell = _cells[key]
     steps, batch, _ = x.shape
     outputs = [x.new_empty((steps, batch, states[0].shape[1])), *(torch.empty_like(s) for s in states)]
-    sizes = interpret.sizes_of(cell, x, _named(cell, params), states)
+    sizes = _sizes(cell, x.shape, _shapes(states), _shapes(params))
     outputs += [x.new_empty((steps, batch, units(cell.named_dims[r], sizes))) for r in record]
     if save:
         layout = Layout(plan(cell, tuple(record)), sizes, host(), str(x.dtype).removeprefix("torch."), "save")
@@ -92,7 +116,7 @@ def _backward(
     )
     dx = np.empty((0,), np.float32) if g.x is None else g.x
     found = (dx, *g.states, *(g.params[p.name] for p in cell.parameters), *g.recorded.values())
-    return [torch.from_numpy(a) for a in found]
+    return list(map(torch.from_numpy, found))
 
 
 def _backward_shapes(
@@ -131,7 +155,7 @@ class _Recurrent(torch.autograd.Function):
     def backward(ctx, *grads):
         states, given, lengths, key, reverse, record, compute_dtype = ctx.facts
         params, watcher = len(ctx.needs_input_grad) - 4 - states - given, ctx.watcher
-        if any(g is not None for g in grads[1 + states : 1 + states + len(record)]):
+        if record and any(g is not None for g in grads[1 + states : 1 + states + len(record)]):
             raise RuntimeError("recorded values are for looking at: no gradient flows back through them")
         x, *rest, y, kept = ctx.saved_tensors
         initial, weights, extra = rest[:states], rest[states : states + params], rest[states + params :]
@@ -153,6 +177,10 @@ class _Recurrent(torch.autograd.Function):
         return (None, None, None, found[0] if wants_x else None, *found[1:], *[None] * given)
 
 
+# Without a functorch transform, which `_watched` has asked about, torch's own `apply` does nothing more than this.
+_apply = super(torch.autograd.Function, _Recurrent).apply  # type: ignore[misc]
+
+
 def _watched() -> bool:
     """Whether something wants to see the operators: torch.compile, a trace, a dispatch mode, a functorch transform."""
     return (
@@ -165,7 +193,7 @@ def _watched() -> bool:
 
 def recurrent(
     x, states, params, given, lengths, key, reverse, save, compute_dtype="float32", watcher: Watcher | None = None
-) -> list[torch.Tensor]:
+) -> Sequence[torch.Tensor]:
     """The operator, without the way through torch's dispatcher where nobody watches: a small step costs a third less."""
     record = () if watcher is None else watcher.values
     if _watched() or type(x) not in (torch.Tensor, torch.nn.Parameter):
@@ -177,7 +205,7 @@ def recurrent(
     else:
         facts = len(states), len(given), lengths, key, reverse, record, compute_dtype
         asked = watcher if watcher is not None and watcher.gradients else None
-        found = list(_Recurrent.apply(_forward, facts, asked, x, *states, *params, *given))
+        found = _apply(_forward, facts, asked, x, *states, *params, *given)
     if watcher is not None:
         shown = found[1 + len(states) :][: len(record)]
         watcher.take_values({name: value.detach() for name, value in zip(record, shown, strict=True)})

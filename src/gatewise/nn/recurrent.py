@@ -174,7 +174,9 @@ class Recurrent(nn.Module):
             for layer in range(self.num_layers)
             for reverse in (False, True)[: self.directions]
         ]
-        self._widths = [max(sizes[s.dim] for sizes in self._layer_sizes) for s in self.cell.states]
+        widths = [{sizes[s.dim] for sizes in self._layer_sizes} for s in self.cell.states]
+        self._widths = [max(w) for w in widths]
+        self._widths_differ = any(len(w) > 1 for w in widths)
         self._cells: dict[tuple[float, bool], Cell] = {}
         for training in (False, True):
             self._cell_for(training)
@@ -328,7 +330,9 @@ class Recurrent(nn.Module):
                 outputs = []
                 x = drop(x, self.dropout, self.training, self.variational)
             sizes = self.layer_sizes(layer)
-            states = [_narrow(value[n], sizes[s.dim]) for s, value in zip(self.cell.states, initial, strict=True)]
+            states = [value[n] for value in initial]
+            if self._widths_differ:
+                states = [_narrow(value, sizes[s.dim]) for s, value in zip(self.cell.states, states, strict=True)]
             params = self._dropped_weights(self.cell_parameters(layer, ending))
             cell, given = self._zoned(x, sizes)
             read, params = self._normalised(x, params, lengths, ending)
@@ -340,7 +344,7 @@ class Recurrent(nn.Module):
             finals.append(final)
         y = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
         y = drop(y, self.output_dropout, self.training, self.variational)
-        return y, tuple(_stack(column) for column in zip(*finals, strict=True))
+        return y, tuple([_stack(column) for column in zip(*finals, strict=True)])
 
     def _run_segments(
         self, cell: Cell, x: Tensor, states: Sequence[Tensor], params: Sequence[Tensor], lengths: Tensor | None,
@@ -463,12 +467,14 @@ def run_direction(
             f"compute_dtype='bfloat16' runs in compiled layers of float32 on a CPU, not {there}; use compute_dtype='float32'"
         )
     if x.device.type == "cpu" and x.dtype in _COMPILED and _KERNELS:
-        if not all(t.is_cpu and t.dtype == x.dtype for t in (*states, *params, *given)):
-            raise GatewiseError(
-                f"x is {x.dtype} on the CPU, but a state or parameter is not; use layer.to('cpu', {x.dtype})"
-            )
-        tensors = (x, *states, *params)
-        save = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+        dtype, save = x.dtype, x.requires_grad
+        for t in (*states, *params, *given):
+            if not t.is_cpu or t.dtype != dtype:
+                raise GatewiseError(
+                    f"x is {dtype} on the CPU, but a state or parameter is not; use layer.to('cpu', {dtype})"
+                )
+            save = save or t.requires_grad
+        save = save and torch.is_grad_enabled()
         key = operators.register(cell)
         found = operators.recurrent(
             *(x, list(states), list(params), list(given), lengths, key, reverse, save, compute_dtype, watcher)

@@ -36,16 +36,15 @@ def aligned(size: int) -> int:
 
 
 class Block:
-    """A piece of memory and where it begins. buffer: the same memory as no array, of which NumPy, from a view of a view of an
-    array, would only remember that."""
-
-    __slots__ = ("address", "array", "buffer")
+    """A piece of memory and where it begins. buffer: the same memory, but no array: of a view of an array's view NumPy would
+    only remember the array."""
 
     def __init__(self, size: int):
         raw = np.empty(size + ALIGNMENT, np.uint8)
         start = -address(raw) % ALIGNMENT
-        self.array, self.address = raw[start : start + size], address(raw) + start
-        self.buffer = (ctypes.c_char * size).from_buffer(self.array)
+        self.array: Any = raw[start : start + size]
+        self.buffer: Any = (ctypes.c_char * size).from_buffer(self.array)
+        self.address = address(raw) + start
 
 
 class Pool:

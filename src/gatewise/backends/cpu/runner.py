@@ -1,4 +1,4 @@
-"""Running compiled kernels on NumPy arrays: rows to threads, workspace, argument tables, results."""
+"""Running compiled kernels on NumPy arrays and torch's tensors: what a call of a shape needs, and its results."""
 
 from __future__ import annotations
 
@@ -109,6 +109,7 @@ class Call:
         sizes = _history_bytes(layout, steps, batch)
         self.histories = [(sum(sizes[:n]), shape) for n, shape in enumerate(held)]
         self.history_bytes = sum(sizes)
+        self.kept_bytes = kept_bytes(layout, steps, batch)
         self.parameters = tuple(p.name for p in layout.cell.parameters)
         places = [layout.gradient_places[name] for name in self.parameters]
         self.gradients = [(a, a + math.prod(shape), shape) for a, shape in places]
@@ -173,6 +174,15 @@ def _run(call: Call, blueprint: Blueprint, rows: Rows, work: Block, arrays: Sequ
     team.run(call.kernel, blueprint.data((work.address, *arrays), rows), blueprint.threads, blueprint.members > 1)
 
 
+def _last(
+    call: Call, recorded: Mapping[str, np.ndarray], initial: Sequence[Array], params: Mapping[str, Array]
+) -> list[int]:
+    """The addresses that come last in any call, but for what is kept."""
+    shown = map(recorded.__getitem__, call.layout.recorded)
+    weights = map(params.__getitem__, call.parameters)
+    return list(map(address, (*shown, *initial, *weights)))
+
+
 @dataclass
 class Saved:
     """What forward leaves for backward.
@@ -228,7 +238,7 @@ def forward(
     layout, rows = call.layout, call.rows(lengths)
     y = POOL.empty(call.output_shape, dtype)
     recorded = _room(layout, record, call.steps, call.batch, lengths)
-    kept = POOL.empty((kept_bytes(layout, call.steps, call.batch),), np.uint8) if save else None
+    kept = POOL.empty((call.kept_bytes,), np.uint8) if save else None
     if call.steps and call.batch:
         blueprint = call.blueprint(rows)
         work = POOL.take(blueprint.work_bytes + (0 if save else call.history_bytes))
@@ -236,8 +246,7 @@ def forward(
             block, start = (work.array, blueprint.work_bytes) if kept is None else (kept, _history_start(call, kept))
             place = address(block)
             arrays = [address(x), address(y), *[place + start + n for n, _ in call.histories], *map(address, given)]
-            arrays += [address(recorded[name]) for name in layout.recorded]
-            arrays += [*map(address, initial), *[address(params[name]) for name in call.parameters]]
+            arrays += _last(call, recorded, initial, params)
             _run(call, blueprint, rows, work, arrays if kept is None else [*arrays, place])
             histories = [y, *[np.ndarray(shape, dtype, block, start + n) for n, shape in call.histories]]
             finals = tuple([_final(h, s, lengths, reverse, call.steps) for h, s in zip(histories, initial, strict=True)])
@@ -348,8 +357,7 @@ def backward(
         arrays += [address(dy), *map(address, carried)]
         if dx is not None and "dx" in layout.user_arrays:
             arrays.append(address(dx))
-        arrays += [address(recorded[name]) for name in layout.recorded]
-        arrays += [*map(address, initial), *[address(params[name]) for name in call.parameters]]
+        arrays += _last(call, recorded, initial, params)
         blueprint = call.blueprint(rows)
         work = POOL.take(blueprint.work_bytes)
         try:
