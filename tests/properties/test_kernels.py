@@ -144,6 +144,8 @@ def test_how_the_work_is_divided():
     assert divided("lstm", 1, 256, 4) == (1, 4)
     assert divided("lstm", 32, 64, 4) == (4, 1)  # few weights, many rows
     assert divided("lstm", 2, 16, 4) == (2, 1)  # too few weights to share
+    assert divided("lstm", 32, 512, 2) == (1, 2)  # more weights than a cache holds
+    assert divided("lstm", 64, 512, 2) == (2, 1)  # and many rows to multiply with them
     assert divided("layer_norm_lstm", 1, 256, 4) == (1, 4)  # each adds up the units of its own panels
     assert division.apart((1, 8), 1, again=False) == (1, 1)  # torch has but four threads
     assert division.apart((1, 8), 9, again=False) == (8, 1)

@@ -16,6 +16,7 @@ _SHARE_BYTES = 1 << 15  # of weights that take as long to read as a row's part i
 _ROW_BYTES = 1 << 11  # of weights that take as long to read as the elementwise part of a row
 _THREAD_BYTES = 1 << 25  # of weights, read for row after row in about 0.2 ms: less work is done by one thread
 _CACHE_BYTES = 1 << 21  # of weights that stay in the cache of one processor
+_OWN_ROWS = 32  # with so many rows of its own, a thread multiplies for longer than it reads weights from wherever they are
 
 
 def worth(layout: Layout, steps: int, batch: int, available: int) -> int:
@@ -29,7 +30,8 @@ def split(layout: Layout, batch: int, threads: int) -> tuple[int, int]:
 
     A group's threads meet some times a step and read what the others wrote: a step costs as much more as reading
     rows * (meetings + 1) * `_SHARE_BYTES` of weights. It pays where there are more threads than rows (an LSTM of 64 units
-    for a single row), and where all weights together do not stay in a processor's own cache, of `_CACHE_BYTES` at least.
+    for a single row), and where all weights together do not stay in a processor's own cache, of `_CACHE_BYTES` at least,
+    and a thread has fewer than `_OWN_ROWS` rows.
     """
     threads = max(1, min(threads, MOST_THREADS))
     members = _members(layout.step_bytes, layout.meetings_a_step, batch, threads)
@@ -47,6 +49,8 @@ def apart(division: tuple[int, int], batch: int, again: bool) -> tuple[int, int]
 def _members(weights: int, meetings: int, batch: int, threads: int) -> int:
     """The most of so many threads, a divisor of them, for which sharing pays."""
     found = 1
+    if batch >= _OWN_ROWS * threads:
+        return found
     for members in range(2, threads + 1):
         rows = -(-batch * members // threads)
         if threads % members == 0 and weights >= min(_CACHE_BYTES, rows * (meetings + 1) * _SHARE_BYTES) * members / 2:
