@@ -138,6 +138,23 @@ def test_gradcheck_and_gradgradcheck(name):
         assert torch.autograd.gradgradcheck(run, inputs)
 
 
+@pytest.mark.parametrize(
+    ("name", "options"), [("LSTM", {"proj_size": 3}), ("GRU", {}), ("GRU", {"bias": False}), ("RNN", {})], ids=str
+)
+def test_gradients_of_weights_in_torchs_form(name, options):
+    """Also where weights are made of others, and gradients of gradients."""
+    torch.manual_seed(0)
+    layer = getattr(gnn, name)(3, 4, dtype=torch.float64, **options)
+    x = torch.randn(2, 2, 3, dtype=torch.float64, requires_grad=True)
+    names, values = zip(*layer.named_parameters(), strict=True)
+
+    def run(x, *values):
+        return torch.func.functional_call(layer, {n: v * 1.5 for n, v in zip(names, values, strict=True)}, (x,))[0]
+
+    assert torch.autograd.gradcheck(run, (x, *values))
+    assert torch.autograd.gradgradcheck(run, (x, *values))
+
+
 @pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True}], ids=str)
 def test_compiles_as_one_graph(options):
     torch.manual_seed(0)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import GatewiseError
 from .recurrent import Recurrent
-from .standard import STANDARD
+from .standard import STANDARD, Standard
 
 
 class _TorchLayer(Recurrent):
@@ -51,13 +51,20 @@ class _TorchLayer(Recurrent):
             nn.init.uniform_(value, -bound, bound)
 
     def cell_parameters(self, layer: int, ending: str) -> list[Tensor]:
+        return self.standard.from_torch(self._own(ending))
+
+    def _own(self, ending: str) -> list[Tensor]:
         own: dict[str, Any] = self._parameters  # attributes of modules are looked for everywhere else first
-        values = [own[n] if n in own else getattr(self, n) for n in self._names[ending]]
-        return self.standard.from_torch(values, self.hidden_size)
+        return [own[n] if n in own else getattr(self, n) for n in self._names[ending]]
+
+    def _weights(self, layer: int, ending: str) -> tuple[list[Tensor], Standard | None]:
+        if self.weight_dropout:
+            return super()._weights(layer, ending)
+        return self._own(ending), self.standard
 
     @property
     def all_weights(self) -> list[list[Tensor]]:
-        return [[getattr(self, n) for n in names] for names in self._names.values()]
+        return [self._own(ending) for _, _, ending in self.runs]
 
     @property
     def proj_size(self) -> int:

@@ -22,6 +22,7 @@ from ..backends.cpu.target import host
 from ..errors import GatewiseError
 from ..ir.cell import Cell, units
 from ..plan import plan
+from .standard import Standard
 from .watching import Watcher
 
 _cells: dict[str, Cell] = {}
@@ -133,20 +134,22 @@ def _backward_shapes(
 class _Recurrent(torch.autograd.Function):
     """The operator with its derivative. Tensors come flat, since autograd looks at no lists.
 
-    watcher: takes the gradients of named values in backward, by name; None where nobody asked."""
+    watcher: takes the gradients of named values in backward, by name; None where nobody asked. standard: the torch layer in
+    whose form the weights are: to make the cell's parameters of them in here takes no nodes of a graph."""
 
     @staticmethod
-    def forward(ctx, run, facts, watcher, *tensors):
+    def forward(ctx, run, facts, watcher, standard, *tensors):
         states, given, lengths, key, reverse, record, compute_dtype = facts
         end = len(tensors) - given
         x, initial, weights = tensors[0], tensors[1 : 1 + states], tensors[1 + states : end]
         gradients = {} if watcher is None else {"gradients": watcher.gradients}
+        params = weights if standard is None else standard.from_torch(weights)
         output = run(
-            *(x, list(initial), list(weights), list(tensors[end:]), lengths, key, reverse, True, record, compute_dtype),
+            *(x, list(initial), list(params), list(tensors[end:]), lengths, key, reverse, True, record, compute_dtype),
             **gradients,
         )
         ctx.set_materialize_grads(False)
-        ctx.facts, ctx.watcher = facts, watcher
+        ctx.facts, ctx.watcher, ctx.standard = facts, watcher, standard
         ctx.save_for_backward(*tensors, output[0], output[-1])
         ctx.mark_non_differentiable(output[-1])
         return tuple(output)
@@ -154,27 +157,30 @@ class _Recurrent(torch.autograd.Function):
     @staticmethod
     def backward(ctx, *grads):
         states, given, lengths, key, reverse, record, compute_dtype = ctx.facts
-        params, watcher = len(ctx.needs_input_grad) - 4 - states - given, ctx.watcher
+        count, watcher, standard = len(ctx.needs_input_grad) - 5 - states - given, ctx.watcher, ctx.standard
         if record and any(g is not None for g in grads[1 + states : 1 + states + len(record)]):
             raise RuntimeError("recorded values are for looking at: no gradient flows back through them")
         x, *rest, y, kept = ctx.saved_tensors
-        initial, weights, extra = rest[:states], rest[states : states + params], rest[states + params :]
+        initial, weights, extra = rest[:states], rest[states : states + count], rest[states + count :]
         dy, dfinals = grads[0], list(grads[1 : 1 + states])
-        wants_x = ctx.needs_input_grad[3]
+        wants_x = ctx.needs_input_grad[4]
+        params = weights if standard is None else standard.from_torch(weights)
         if torch.is_grad_enabled():
             dx, dstates, dparams = _differentiable(
-                key, x, initial, weights, extra, dy, dfinals, lengths, reverse, compute_dtype, watcher
+                key, x, initial, params, extra, dy, dfinals, lengths, reverse, compute_dtype, watcher
             )
-            found = [dx, *dstates, *dparams]
         else:
-            arguments = (dy, dfinals, x, initial, weights, extra, y, kept, lengths, key, reverse, wants_x)
+            arguments = (dy, dfinals, x, initial, params, extra, y, kept, lengths, key, reverse, wants_x)
             if watcher is not None:
                 found = _backward(*arguments, compute_dtype, watcher.gradients)
-                found, seen = found[: 1 + states + params], found[1 + states + params :]
+                found, seen = found[: 1 + states + len(params)], found[1 + states + len(params) :]
                 watcher.take_gradients(dict(zip(watcher.gradients, seen, strict=True)))
             else:
                 found = (torch.ops.gatewise.recurrent_backward if _watched() else _backward)(*arguments, compute_dtype)
-        return (None, None, None, found[0] if wants_x else None, *found[1:], *[None] * given)
+            dx, dstates, dparams = found[0], found[1 : 1 + states], found[1 + states :]
+        if standard is not None:
+            dparams = standard.gradients_to_torch(dparams, count)
+        return (None, None, None, None, dx if wants_x else None, *dstates, *dparams, *[None] * given)
 
 
 # Without a functorch transform, which `_watched` has asked about, torch's own `apply` does nothing more than this.
@@ -192,20 +198,25 @@ def _watched() -> bool:
 
 
 def recurrent(
-    x, states, params, given, lengths, key, reverse, save, compute_dtype="float32", watcher: Watcher | None = None
-) -> Sequence[torch.Tensor]:
-    """The operator, without the way through torch's dispatcher where nobody watches: a small step costs a third less."""
+    x, states, params, given, lengths, key, reverse, save, compute_dtype="float32", watcher: Watcher | None = None,
+    standard: Standard | None = None,
+) -> Sequence[torch.Tensor]:  # fmt: skip
+    """The operator, without the way through torch's dispatcher where nobody watches: a small step costs a third less.
+
+    standard: the torch layer in whose form params are, if they are not the cell's."""
     record = () if watcher is None else watcher.values
     if _watched() or type(x) not in (torch.Tensor, torch.nn.Parameter):
         if watcher is not None:
             raise GatewiseError("inside torch.compile, a trace or torch.func nothing can be recorded; call the layer itself")
+        params = params if standard is None else standard.from_torch(params)
         return torch.ops.gatewise.recurrent(x, states, params, given, lengths, key, reverse, save, [], compute_dtype)
     if not save:
+        params = params if standard is None else standard.from_torch(params)
         found = _forward(x, states, params, given, lengths, key, reverse, False, record, compute_dtype)
     else:
         facts = len(states), len(given), lengths, key, reverse, record, compute_dtype
         asked = watcher if watcher is not None and watcher.gradients else None
-        found = _apply(_forward, facts, asked, x, *states, *params, *given)
+        found = _apply(_forward, facts, asked, standard, x, *states, *params, *given)
     if watcher is not None:
         shown = found[1 + len(states) :][: len(record)]
         watcher.take_values({name: value.detach() for name, value in zip(record, shown, strict=True)})
@@ -226,7 +237,7 @@ def _with_gradient(keys, x, states, params, given, lengths, key, reverse, save, 
     if not save:
         raise RuntimeError("gatewise::recurrent was called with save=False and cannot be differentiated")
     facts = len(states), len(given), lengths, key, reverse, record, compute_dtype
-    return list(_Recurrent.apply(run, facts, None, *tensors, *given))
+    return list(_Recurrent.apply(run, facts, None, None, *tensors, *given))
 
 
 def _differentiable(key, x, initial, weights, given, dy, dfinals, lengths, reverse, compute_dtype, watcher=None):

@@ -23,7 +23,7 @@ from ..ir.transform import zoneout
 from . import operators
 from .normalise import InputNorm, input_matrices
 from .regularise import drop, zoneout_masks
-from .standard import run_fused, standard_of
+from .standard import Standard, run_fused, standard_of
 from .watching import Pass, Watcher
 
 _COMPILED = (torch.float32, torch.float64)
@@ -333,13 +333,13 @@ class Recurrent(nn.Module):
             states = [value[n] for value in initial]
             if self._widths_differ:
                 states = [_narrow(value, sizes[s.dim]) for s, value in zip(self.cell.states, states, strict=True)]
-            params = self._dropped_weights(self.cell_parameters(layer, ending))
+            params, standard = self._weights(layer, ending)
             cell, given = self._zoned(x, sizes)
             read, params = self._normalised(x, params, lengths, ending)
             seen = None
             if self.observer is not None:
                 seen = self.observer.begin(self, layer_name(layer, reverse), cell, x, lengths, rows)
-            y, final = self._run_segments(cell, read, states, params, lengths, reverse, given, seen)
+            y, final = self._run_segments(cell, read, states, params, lengths, reverse, given, seen, standard)
             outputs.append(y)
             finals.append(final)
         y = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
@@ -348,13 +348,13 @@ class Recurrent(nn.Module):
 
     def _run_segments(
         self, cell: Cell, x: Tensor, states: Sequence[Tensor], params: Sequence[Tensor], lengths: Tensor | None,
-        reverse: bool, given: Sequence[Tensor], seen: Pass | None,
+        reverse: bool, given: Sequence[Tensor], seen: Pass | None, standard: Standard | None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:  # fmt: skip
         """One layer and direction, in segments whose insides are computed again in backward, if so asked."""
         steps, k = x.shape[0], self.checkpoint_steps
         if k is None or steps <= k or not torch.is_grad_enabled():
             watcher = None if seen is None else seen.piece(0)
-            return run_direction(cell, x, states, params, lengths, reverse, given, self.compute_dtype, watcher)
+            return run_direction(cell, x, states, params, lengths, reverse, given, self.compute_dtype, watcher, standard)
         starts, ys, current = range(0, steps, k), {}, tuple(states)
         for start in reversed(starts) if reverse else starts:
             part = slice(start, start + k)
@@ -370,18 +370,21 @@ class Recurrent(nn.Module):
                 [g[part] for g in given],
                 self.compute_dtype,
                 watcher,
+                standard,
             )
             ys[start], current = checkpoint(run_direction, *arguments, use_reentrant=False, preserve_rng_state=False)
         return torch.cat([ys[start] for start in starts]), current
 
-    def _dropped_weights(self, params: list[Tensor]) -> list[Tensor]:
-        if not self.weight_dropout or not self.training:
-            return params
-        dropped = self.cell.recurrent_matrices
-        return [
-            nn.functional.dropout(value, self.weight_dropout) if p.name in dropped else value
-            for p, value in zip(self.cell.parameters, params, strict=True)
-        ]
+    def _weights(self, layer: int, ending: str) -> tuple[list[Tensor], Standard | None]:
+        """What a run learns, and the torch layer in whose form it is: none where it is the cell's parameters."""
+        params = self.cell_parameters(layer, ending)
+        if self.weight_dropout and self.training:
+            dropped = self.cell.recurrent_matrices
+            params = [
+                nn.functional.dropout(value, self.weight_dropout) if p.name in dropped else value
+                for p, value in zip(self.cell.parameters, params, strict=True)
+            ]
+        return params, None
 
     def _norm(self, ending: str) -> InputNorm:
         norm = self.get_submodule("norm" + ending)
@@ -454,10 +457,11 @@ def run_direction(
     given: Sequence[Tensor] = (),
     compute_dtype: str = "float32",
     watcher: Watcher | None = None,
+    standard: Standard | None = None,
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """One layer and direction, by the best means for where the tensors are: our kernels on a CPU in float32 and
     float64, torch's fused layer elsewhere for its own cells, and the interpreter for all else. Products of bfloat16
-    operands are our kernels' alone."""
+    operands are our kernels' alone. params: the cell's, or in the form of a torch layer."""
     if torch.is_autocast_enabled(x.device.type):  # recurrence adds up rounding: it stays in the parameters' precision
         x, states = x.to(params[0].dtype), [s.to(params[0].dtype) for s in states]
         given = [g.to(params[0].dtype) for g in given]
@@ -477,12 +481,14 @@ def run_direction(
         save = save and torch.is_grad_enabled()
         key = operators.register(cell)
         found = operators.recurrent(
-            *(x, list(states), list(params), list(given), lengths, key, reverse, save, compute_dtype, watcher)
+            *(x, list(states), list(params), list(given), lengths, key, reverse, save, compute_dtype, watcher, standard)
         )
         return found[0], tuple(found[1 : 1 + len(states)])
-    standard = standard_of(cell) if x.device.type != "cpu" else None
-    if standard is not None and watcher is None:
-        return run_fused(standard, x, states, params, lengths, reverse)
+    if standard is not None:
+        params = standard.from_torch(params)
+    fused = standard_of(cell) if x.device.type != "cpu" else None
+    if fused is not None and watcher is None:
+        return run_fused(fused, x, states, params, lengths, reverse)
     named = {p.name: value for p, value in zip(cell.parameters, params, strict=True)}
     if watcher is None:
         tape = interpret.forward(cell, named, x, states, lengths, reverse, given=given)

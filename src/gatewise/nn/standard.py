@@ -24,9 +24,10 @@ class Standard:
     gates: int
     split_bias: bool = False  # the candidate's two biases stay apart (GRU: the reset gate acts between them)
 
-    def from_torch(self, weights: Sequence[torch.Tensor], hidden_size: int) -> list[torch.Tensor]:
+    def from_torch(self, weights: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """[weight_ih, weight_hh, bias_ih, bias_hh(, weight_hr)] as the cell's parameters, in the cell's order."""
         weight_ih, weight_hh, *rest = weights
+        hidden_size = len(weight_ih) // self.gates
         if len(rest) >= 2:
             bias_ih, bias_hh, *rest = rest
             if self.split_bias:
@@ -37,6 +38,16 @@ class Standard:
         else:
             bias = weight_ih.new_zeros((self.gates + self.split_bias) * hidden_size)
         return [weight_ih, weight_hh, bias, *rest]
+
+    def gradients_to_torch(self, gradients: Sequence[torch.Tensor], weights: int) -> list[torch.Tensor]:
+        """The gradients of so many weights in torch's form, of the gradients of the cell's parameters."""
+        d_ih, d_hh, d_bias, *rest = gradients
+        if weights < len(gradients) + 1:  # without biases
+            return [d_ih, d_hh, *rest]
+        if self.split_bias:
+            rows, cut = len(d_ih), len(d_ih) * 2 // 3
+            return [d_ih, d_hh, d_bias[:rows], torch.cat((d_bias[:cut], d_bias[rows:])), *rest]
+        return [d_ih, d_hh, d_bias, d_bias, *rest]
 
     def to_torch(self, params: Sequence[torch.Tensor], hidden_size: int) -> list[torch.Tensor]:
         """The cell's parameters as torch's fused layers take them."""
