@@ -75,23 +75,26 @@ def kept_bytes(layout: Layout, steps: int, batch: int) -> int:
     """The size of what forward keeps for backward, for any number of threads: the histories of all states but the first,
     which is the output, the kept buffers, and a trailer, see `Saved`."""
     pieces = len(layout.kept_buffers) * MOST_THREADS + 2
-    histories = sum(_history_bytes(layout, steps, batch))
+    _, histories = _histories(layout, steps, batch)
     return histories + sum(layout.kept_buffers.values()) * steps * batch + ALIGNMENT * pieces
 
 
-def _history_bytes(layout: Layout, steps: int, batch: int) -> list[int]:
-    return [
-        aligned(layout.held_steps(n, steps) * batch * layout.units(s.dim) * layout.itemsize)
-        for n, s in enumerate(layout.cell.states)
-        if n
-    ]
+def _histories(layout: Layout, steps: int, batch: int) -> tuple[list[tuple[int, tuple[int, ...]]], int]:
+    """Of all states but the first: where the values of all steps that are held begin in their block, and their shape; and
+    the bytes of the block."""
+    found, size = [], 0
+    for n, s in enumerate(layout.cell.states[1:], 1):
+        shape = layout.held_steps(n, steps), batch, layout.units(s.dim)
+        found.append((size, shape))
+        size += aligned(math.prod(shape) * layout.itemsize)
+    return found, size
 
 
 class Call:
     """What a call needs beside its arrays and the lengths of rows, worked out once for each shape.
 
     parts: where a state's part of one block of numbers for all states begins and ends, and its shape [B, width].
-    histories: of all states but the first, which is the output: where they begin, in bytes, in what is kept or in the
+    histories: of all states but the first, which is the output: where they begin in a part of what is kept, or of the
     workspace, and their shapes. gradients: where a parameter's gradient begins and ends in their block, and its shape.
     """
 
@@ -99,16 +102,14 @@ class Call:
         groups, self.members = division
         self.kernel, self.layout, layout = k, k.layout, k.layout
         self.steps, self.batch, self.reverse, self.silent = steps, batch, reverse, silent
+        self.empty = not (steps and batch)
         self.full = deal_rows(steps, batch, None, reverse, groups)
         self.groups = len(self.full.sizes)
         widths = [layout.units(s.dim) for s in layout.cell.states]
         self.output_shape = steps, batch, widths[0]
         ends = np.cumsum([batch * w for w in widths]).tolist()
         self.parts = [(end - batch * w, end, (batch, w)) for end, w in zip(ends, widths, strict=True)]
-        held = [(layout.held_steps(n, steps), batch, w) for n, w in enumerate(widths)][1:]
-        sizes = _history_bytes(layout, steps, batch)
-        self.histories = [(sum(sizes[:n]), shape) for n, shape in enumerate(held)]
-        self.history_bytes = sum(sizes)
+        self.histories, self.history_bytes = _histories(layout, steps, batch)
         self.kept_bytes = kept_bytes(layout, steps, batch)
         self.parameters = tuple(p.name for p in layout.cell.parameters)
         places = [layout.gradient_places[name] for name in self.parameters]
@@ -239,7 +240,7 @@ def forward(
     y = POOL.empty(call.output_shape, dtype)
     recorded = _room(layout, record, call.steps, call.batch, lengths)
     kept = POOL.empty((call.kept_bytes,), np.uint8) if save else None
-    if call.steps and call.batch:
+    if not call.empty:
         blueprint = call.blueprint(rows)
         work = POOL.take(blueprint.work_bytes + (0 if save else call.history_bytes))
         try:
@@ -339,16 +340,16 @@ def backward(
     dtype, silent, narrow = _name(x.dtype), dy is None, way(compute_dtype, lanes)
     facts = cell, tuple(sizes.items()), dtype, "backward", (), input_gradient, lanes, narrow, record
     call = _prepared(*facts, x.shape, reverse, silent, None, 0, (groups, members))
-    layout, rows, something = call.layout, call.rows(saved.lengths), call.steps and call.batch
+    layout, rows = call.layout, call.rows(saved.lengths)
     carried = _carried(call, dfinals, dtype)
     recorded = _room(layout, record, call.steps, call.batch, saved.lengths)
     dx = None
     if input_gradient:
-        written = something and "dx" in layout.user_arrays  # every row, zeros past its length
+        written = not call.empty and "dx" in layout.user_arrays  # every row, zeros past its length
         dx = (POOL.empty if written else POOL.zeros)(x.shape, dtype)
-    make = POOL.empty if something else POOL.zeros  # the kernel clears what it adds to
+    make = POOL.zeros if call.empty else POOL.empty  # the kernel clears what it adds to
     gradients = make((layout.gradient_sizes[1],), dtype)
-    if something:
+    if not call.empty:
         if dy is None:
             dy = POOL.zeros(call.parts[0][2], dtype)
         place = address(saved.kept)
