@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Iterable
 from types import ModuleType
 
 
@@ -27,6 +28,20 @@ def not_fitted_error() -> type[NotFittedError]:
     """`NotFittedError`; where scikit-learn is in use, one that is its error of this name too."""
     sklearn = sys.modules.get("sklearn.exceptions")
     return NotFittedError if sklearn is None else type("NotFittedError", (NotFittedError, sklearn.NotFittedError), {})
+
+
+def meant(name: str, names: Iterable[str]) -> str:
+    """What a message about an unknown name goes on with: the nearest of the known names, or nothing.
+
+    >>> meant("lstn", ["rnn", "lstm", "gru"])
+    "; did you mean 'lstm'?"
+    >>> meant("transformer", ["rnn", "lstm", "gru"])
+    ''
+    """
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, list(names), 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 class MissingExtra(ImportError):

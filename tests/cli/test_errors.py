@@ -63,6 +63,8 @@ def files(tmp_path, model_file, corpus):
         ([*TRAIN, "good.txt", "-o", "m", "--hiden-size", "3"], 2, "No such option '--hiden-size'"),
         (["train", "chess"], 2, "No such command 'chess'"),
         (["frobnicate"], 2, "No such command 'frobnicate'"),
+        (["trian"], 2, "No such command 'trian'; did you mean 'train'?"),
+        (["train", "langauge"], 2, "did you mean 'language'?"),
         (["show", "missing"], 1, "no such file: missing"),
         (["show", "folder"], 1, "folder is a folder, not a model file"),
         (["show", "good.txt"], 1, "good.txt is not a Gatewise model file"),

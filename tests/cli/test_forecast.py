@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import re
 
 import pytest
 
@@ -45,12 +46,16 @@ def test_train_forecast_backtest(prices, tmp_path, capsys):
     assert len(rows) == 4 and rows[0].keys() == {"day", "mean", "q0.05", "q0.95"}
     assert float(rows[0]["q0.05"]) < float(rows[0]["q0.95"]) and plot.read_bytes()[:4] == b"\x89PNG"
     assert run(["backtest", str(model), str(prices), "--windows", "3", "--json", str(record), "--csv", str(table)]) == 0
-    assert "3 windows" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "3 windows" in out and "no room" not in out
     figures = json.loads(record.read_text())
     assert figures["windows"] == 3 and set(figures["figures"]["close"]) == {"model", "last value", "last season", "drift"}
     assert len(table.read_text().splitlines()) == 1 + 12
     pictures = [tmp_path / "backtest.png", tmp_path / "train.svg"]
-    assert run(["backtest", str(model), str(prices), "--windows", "3", "--plot", str(pictures[0])]) == 0
+    assert run(["backtest", str(model), str(prices), "--windows", "1000", "--plot", str(pictures[0])]) == 0
+    out = capsys.readouterr().out
+    found, missing = int(out.split()[0]), int(re.search(r"there is no room for (\d+) more that were asked for", out)[1])
+    assert found + missing == 1000 and found > 3
     assert run([*arguments, "--plot", str(pictures[1])]) == 0
     assert pictures[0].read_bytes()[:4] == b"\x89PNG" and b"<svg" in pictures[1].read_bytes()
     capsys.readouterr()

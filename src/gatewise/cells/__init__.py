@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from ..errors import GatewiseError
+from ..errors import GatewiseError, meant
 from ..ir import Cell, Recipe
 from ..ir.cell import HIDDEN, INPUT
 from . import additive, dynamical, elman, gru, independent, lstm
@@ -33,7 +33,8 @@ def get(cell: str | Cell | Recipe, **hyper: Any) -> Cell:
     if isinstance(cell, Recipe):
         return cell(**hyper)
     if cell not in RECIPES:
-        raise GatewiseError(f"there is no built-in cell {cell!r}; there are: {', '.join(RECIPES)}")
+        near = meant(cell, RECIPES) or f"; there are: {', '.join(RECIPES)}"
+        raise GatewiseError(f"there is no built-in cell {cell!r}{near}")
     return _built_in(cell, tuple(sorted(hyper.items())))
 
 

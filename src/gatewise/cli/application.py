@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from .._version import __version__
-from ..errors import GatewiseError, MissingExtra, ParameterError
+from ..errors import GatewiseError, MissingExtra, ParameterError, meant
 
 COMMANDS = {
     "train": "gatewise.cli.train",
@@ -54,6 +54,12 @@ class LazyGroup(click.Group):
         if cmd_name not in self.modules:
             return None
         return importlib.import_module(self.modules[cmd_name]).command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            raise click.UsageError(error.message.rstrip(".") + meant(args[0], self.modules), ctx) from None
 
 
 @click.group(

@@ -37,6 +37,7 @@ class Backtest:
             the mean pinball loss over the levels 0.01 to 0.99; for a forecast without a distribution the MAE), and
             "coverage", the share of values between the quantiles 0.1 and 0.9.
         windows: origins, over all series.
+        missing: how many more were asked for, for which the series have no room.
         seen: how many of them lie before the end of what the network was trained on.
         season: steps of a season.
         rows: one a value that was forecast: series, origin, stamp, target, value, mean, and the quantiles 0.1, 0.5 and 0.9.
@@ -44,6 +45,7 @@ class Backtest:
 
     figures: dict[str, dict[str, dict[str, float]]]
     windows: int
+    missing: int
     seen: int
     season: int
     rows: dict[str, list[Any]]
@@ -75,6 +77,8 @@ class Backtest:
 
     def __str__(self) -> str:
         lines = [f"{self.windows} window{'' if self.windows == 1 else 's'}; a season is {self.season} steps"]
+        if self.missing:
+            lines.append(f"there is no room for {self.missing} more that were asked for")
         if self.seen:
             lines.append(f"{self.seen} of the windows begin in what the network was trained on: their figures are too good")
         for target, found in self.figures.items():
@@ -147,7 +151,7 @@ def run_backtest(model: Forecaster, series: Sequence[Series], windows: int, step
             "crps": float(crps),
             **({"coverage": float(inside)} if name == "model" else {}),
         }
-    return Backtest(figures, count, seen, season, rows)
+    return Backtest(figures, count, windows * len(series) - count, seen, season, rows)
 
 
 def _crps(y: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
