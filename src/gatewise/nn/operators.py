@@ -150,6 +150,7 @@ class _Recurrent(torch.autograd.Function):
         )
         ctx.set_materialize_grads(False)
         ctx.facts, ctx.watcher, ctx.standard = facts, watcher, standard
+        ctx.params = None if standard is None else params  # made here, of weights that are saved below
         ctx.save_for_backward(*tensors, output[0], output[-1])
         ctx.mark_non_differentiable(output[-1])
         return tuple(output)
@@ -164,7 +165,9 @@ class _Recurrent(torch.autograd.Function):
         initial, weights, extra = rest[:states], rest[states : states + count], rest[states + count :]
         dy, dfinals = grads[0], list(grads[1 : 1 + states])
         wants_x = ctx.needs_input_grad[4]
-        params = weights if standard is None else standard.from_torch(weights)
+        params = weights
+        if standard is not None:
+            params = standard.from_torch(weights) if torch.is_grad_enabled() else ctx.params
         if torch.is_grad_enabled():
             dx, dstates, dparams = _differentiable(
                 key, x, initial, params, extra, dy, dfinals, lengths, reverse, compute_dtype, watcher
