@@ -8,11 +8,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from .layout import Layout
+from .layout import SHARE_BYTES, Layout
 from .memory import address
 
 MOST_THREADS = 256
-_SHARE_BYTES = 1 << 15  # of weights that take as long to read as a row's part in threads' meeting, see `split`
 _ROW_BYTES = 1 << 11  # of weights that take as long to read as the elementwise part of a row
 _THREAD_BYTES = 1 << 25  # of weights, read for row after row in about 0.2 ms: less work is done by one thread
 _CACHE_BYTES = 1 << 21  # of weights that stay in the cache of one processor
@@ -29,7 +28,7 @@ def split(layout: Layout, batch: int, threads: int) -> tuple[int, int]:
     """Into how many groups the rows are dealt, and how many threads share the units of each group.
 
     A group's threads meet some times a step and read what the others wrote: a step costs as much more as reading
-    rows * (meetings + 1) * `_SHARE_BYTES` of weights. It pays where there are more threads than rows (an LSTM of 64 units
+    rows * (meetings + 1) * `SHARE_BYTES` of weights. It pays where there are more threads than rows (an LSTM of 64 units
     for a single row), and where all weights together do not stay in a processor's own cache, of `_CACHE_BYTES` at least,
     and a thread has fewer than `_OWN_ROWS` rows.
     """
@@ -53,7 +52,7 @@ def _members(weights: int, meetings: int, batch: int, threads: int) -> int:
         return found
     for members in range(2, threads + 1):
         rows = -(-batch * members // threads)
-        if threads % members == 0 and weights >= min(_CACHE_BYTES, rows * (meetings + 1) * _SHARE_BYTES) * members / 2:
+        if threads % members == 0 and weights >= min(_CACHE_BYTES, rows * (meetings + 1) * SHARE_BYTES) * members / 2:
             found = members
     return found
 

@@ -25,6 +25,7 @@ from .target import TILES, Target
 # most rows of one tile by vectors of accumulators a row, for 32 and for 16 vector registers (6 by 4 and 6 by 2
 # are the largest that stay in registers beside the right operand)
 _TILE_ROWS = {32: {1: 8, 2: 8, 3: 8, 4: 6}, 16: {1: 6, 2: 6}}
+SHARE_BYTES = 1 << 15  # of weights that take as long to read as a row's part in threads' meeting, see `division.split`
 _FEWER_ROWS = (4, 2, 1)  # for the rows that are left; more sizes ran no faster and took longer to compile
 SLICE_BYTES = 32 * 1024  # of packed weights that stay in the first cache while all rows of a step meet them
 SLICE_STEP = 4  # a slice's length is a multiple of it, since loops are written out so often
@@ -177,6 +178,9 @@ class Layout:
             chunks.append(Chunk(first, n, self._phases(group, first, n)))
             first += n
         *full, last = self.panels_of(group.dim, units)
+        whole = not full and last.count == 1 and last.units > 1
+        if whole and sum(self.chunk_bytes(c, last) for c in chunks) >= 2 * SHARE_BYTES:  # two threads share them for one row
+            *full, last = self.panels_of(group.dim, -(-last.units // 2))
         return Geometry(group, (*full, replace(last, compact=self._compacts(last, chunks))), tuple(chunks))
 
     def _compacts(self, panels: Panels, chunks: Sequence[Chunk]) -> bool:
