@@ -24,7 +24,7 @@ class Blueprint:
     offset. It depends on the shape of a call alone, so that a training loop makes it once. Each group of threads has
     `members` tables: its members share rows and what is computed of them, and each does some of the panels.
 
-    rows: those of each group; their lengths are filled in where a call has no others (`tables`).
+    rows: those of each group; their lengths are filled in where a call has no others (`data`).
     silent: no gradient comes to the outputs of single steps: "dy" is one step of zeros, which all of them read.
     work_bytes: the workspace, one block that is called "work".
     """

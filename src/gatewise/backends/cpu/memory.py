@@ -104,11 +104,12 @@ class Pool:
 class _Lease(np.ndarray):
     """What an array of the pool's memory and all its views are views of: it gives the block back after the last of them."""
 
-    pool: Pool
+    pool: Pool | None = None  # of a view of the lease itself
     block: Block
 
     def __del__(self):
-        self.pool.give(self.block)
+        if self.pool is not None:
+            self.pool.give(self.block)
 
 
 POOL = Pool()

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,44 +19,39 @@ from .compile import Kernel, build_kernel
 from .division import MOST_THREADS, Rows, apart, deal_rows, split, worth
 from .layout import Layout
 from .memory import ALIGNMENT, POOL, Array, Block, address, aligned
-from .target import Target, bfloat16_products, host
+from .target import bfloat16_products, host
 
 _building = threading.Lock()
 
 
-@lru_cache(maxsize=512)
-def _kernel(
-    cell: Cell,
-    sizes: tuple[tuple[str, int], ...],
-    dtype: str,
-    mode: str,
-    record: tuple[str, ...],
-    input_gradient: bool,
-    gradients: tuple[str, ...],
-    target: Target,
-    bfloat16: str,
-) -> Kernel:
-    return build_kernel(plan(cell, record, input_gradient, gradients), dict(sizes), dtype, mode, target, bfloat16)
-
-
-def kernel(
-    cell: Cell,
-    sizes: Mapping[str, int],
-    dtype: str,
-    mode: str,
-    record: tuple[str, ...] = (),
-    input_gradient: bool = True,
-    lanes: int | None = None,
-    bfloat16: str = "",
-    gradients: tuple[str, ...] = (),
-) -> Kernel:
-    """The kernel of a cell for a mode ("infer", "save", "backward"), built on first use.
+class Wanted(NamedTuple):
+    """Which kernel: of a cell at sizes, for a mode ("infer", "save", "backward").
 
     gradients: the named values whose gradients backward hands out; the kernel that saves for it is asked for the same.
     bfloat16: how operands of products are multiplied that are rounded to it, see `way`."""
-    key = tuple((d, int(sizes[d])) for d in cell.dims)
+
+    cell: Cell
+    sizes: tuple[tuple[str, int], ...]
+    dtype: str
+    mode: str
+    record: tuple[str, ...] = ()
+    input_gradient: bool = True
+    lanes: int | None = None
+    bfloat16: str = ""
+    gradients: tuple[str, ...] = ()
+
+
+@lru_cache(maxsize=512)
+def _kernel(wanted: Wanted) -> Kernel:
+    cell, sizes, dtype, mode, record, input_gradient, lanes, bfloat16, gradients = wanted
+    return build_kernel(plan(cell, record, input_gradient, gradients), dict(sizes), dtype, mode, host(lanes), bfloat16)
+
+
+def kernel(wanted: Wanted) -> Kernel:
+    """The kernel, built on first use."""
+    sizes = dict(wanted.sizes)
     with _building:
-        return _kernel(cell, key, dtype, mode, record, input_gradient, gradients, host(lanes), bfloat16)
+        return _kernel(wanted._replace(sizes=tuple((d, int(sizes[d])) for d in wanted.cell.dims)))
 
 
 def way(compute_dtype: str | None, lanes: int | None = None) -> str:
@@ -134,15 +129,7 @@ class Call:
 
 @lru_cache(maxsize=512)
 def _call(
-    cell: Cell,
-    sizes: tuple[tuple[str, int], ...],
-    dtype: str,
-    mode: str,
-    record: tuple[str, ...],
-    input_gradient: bool,
-    lanes: int | None,
-    bfloat16: str,
-    gradients: tuple[str, ...],
+    wanted: Wanted,
     shape: tuple[int, ...],
     reverse: bool,
     silent: bool,
@@ -153,12 +140,9 @@ def _call(
 ) -> Call:
     """shape: steps and rows of the batch come first. threads: None for as many of those available as the call is worth.
     meet: its threads may wait for one another."""
-    k = kernel(cell, dict(sizes), dtype, mode, record, input_gradient, lanes, bfloat16, gradients)
+    k = kernel(wanted)
     steps, batch, *_ = shape
-    if division is None:
-        divided = split(k.layout, batch, threads or worth(k.layout, steps, batch, available))
-    else:
-        divided = division
+    divided = division or split(k.layout, batch, threads or worth(k.layout, steps, batch, available))
     return Call(k, steps, batch, reverse, silent, divided if meet else apart(divided, batch, division is not None))
 
 
@@ -232,10 +216,10 @@ def forward(
     """All steps of a layer. Arrays are C-contiguous and of one dtype; shapes as in interpret.forward.
 
     record: named values to hand out, [T, B, units] each, 0 past a row's length. division: what `split` else decides.
-    compute_dtype: as in `way`. gradients: as in `kernel`."""
+    compute_dtype: as in `way`. gradients: as in `Wanted`."""
     dtype, mode, narrow = _name(x.dtype), "save" if save else "infer", way(compute_dtype, lanes)
-    facts = cell, tuple(sizes.items()), dtype, mode, record, True, lanes, narrow, gradients
-    call = _prepared(*facts, x.shape, reverse, False, threads, team.available(), division)
+    wanted = Wanted(cell, tuple(sizes.items()), dtype, mode, record, True, lanes, narrow, gradients)
+    call = _prepared(wanted, x.shape, reverse, False, threads, team.available(), division)
     layout, rows = call.layout, call.rows(lengths)
     y = POOL.empty(call.output_shape, dtype)
     recorded = _room(layout, record, call.steps, call.batch, lengths)
@@ -338,8 +322,8 @@ def backward(
         saved = again.saved
     saved.trailer[2] = 1
     dtype, silent, narrow = _name(x.dtype), dy is None, way(compute_dtype, lanes)
-    facts = cell, tuple(sizes.items()), dtype, "backward", (), input_gradient, lanes, narrow, record
-    call = _prepared(*facts, x.shape, reverse, silent, None, 0, (groups, members))
+    wanted = Wanted(cell, tuple(sizes.items()), dtype, "backward", (), input_gradient, lanes, narrow, record)
+    call = _prepared(wanted, x.shape, reverse, silent, None, 0, (groups, members))
     layout, rows = call.layout, call.rows(saved.lengths)
     carried = _carried(call, dfinals, dtype)
     recorded = _room(layout, record, call.steps, call.batch, saved.lengths)

@@ -10,7 +10,7 @@ from ...ir.cell import INPUT, Cell
 from .blueprint import Blueprint
 from .division import deal_rows
 from .memory import POOL, address
-from .runner import kernel, way
+from .runner import Wanted, kernel, way
 from .team import HEADER
 
 
@@ -27,7 +27,7 @@ class Stepper:
         dtype: str,
         compute_dtype: str | None = None,
     ):
-        self._kernel = k = kernel(cell, sizes, dtype, "infer", bfloat16=way(compute_dtype))
+        self._kernel = k = kernel(Wanted(cell, tuple(sizes.items()), dtype, "infer", bfloat16=way(compute_dtype)))
         self.x = np.zeros((1, batch, sizes[INPUT]), dtype)
         sets = [tuple(np.zeros((1, batch, sizes[s.dim]), dtype) for s in cell.states) for _ in range(2)]
         self._held = held = {p.name: np.array(params[p.name], dtype, order="C") for p in cell.parameters}
