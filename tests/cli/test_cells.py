@@ -79,7 +79,8 @@ def test_a_hyper_parameter_is_bound(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message", "code"),
     [
-        (["cells", "lstn"], "no built-in cell 'lstn'; did you mean 'lstm'?", 1),
+        (["cells", "lstn"], "no built-in cell 'lstn'", 1),
+        (["cells", "lstn"], "did you mean 'lstm'?", 1),
         (["cells", "--latex"], "which cell?", 2),
         (["cells", "rhn", "--set", "depth"], "NAME=VALUE", 2),
         (["cells", "rhn", "--set", "depth=x"], "'x' is not a number", 2),

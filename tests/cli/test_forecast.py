@@ -49,7 +49,8 @@ def test_train_forecast_backtest(prices, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "3 windows" in out and "no room" not in out
     figures = json.loads(record.read_text())
-    assert figures["windows"] == 3 and set(figures["figures"]["close"]) == {"model", "last value", "last season", "drift"}
+    assert (figures["windows"], figures["missing"]) == (3, 0)
+    assert set(figures["figures"]["close"]) == {"model", "last value", "last season", "drift"}
     assert len(table.read_text().splitlines()) == 1 + 12
     pictures = [tmp_path / "backtest.png", tmp_path / "train.svg"]
     assert run(["backtest", str(model), str(prices), "--windows", "1000", "--plot", str(pictures[0])]) == 0

@@ -164,6 +164,14 @@ def test_what_is_worth_several_threads():
     assert threads("rnn", 100, 32, 1024, 16) == 4  # most of the work is the input's
 
 
+@pytest.mark.parametrize(("threads", "divided"), [(1, (1, 1)), (2, (1, 2)), (4, (1, 4)), (8, (1, 1))])
+def test_a_call_runs_on_the_threads_that_it_asks_for(threads, divided, four_threads):
+    """Eight cannot meet where torch has four, so they do not share a row."""
+    c = checks.random_case(cells.get("lstm"), 3, 1, 8, 256).astype("float32")
+    saved = runner.forward(c.cell, c.params, c.x, c.states, c.sizes, save=True, threads=threads).saved
+    assert tuple(saved.trailer[:2]) == divided
+
+
 def test_threads_that_cannot_meet_do_not_wait(four_threads):
     """Backward with fewer threads than forward had, also the second time, which runs forward again."""
     case = c = checks.random_case(cells.get("lstm"), 3, 4, 6, 150).astype("float32")

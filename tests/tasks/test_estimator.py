@@ -41,7 +41,7 @@ def test_a_bad_value_is_named_before_anything_is_read(name, value):
 
 
 def test_an_unknown_cell_and_sizes_that_do_not_fit():
-    with pytest.raises(GatewiseError, match="did you mean .lstm"):
+    with pytest.raises(GatewiseError, match="there are: rnn"):
         LanguageModel(cell="lstn").check_parameters()
     with pytest.raises(ParameterError, match="tie_weights needs an embedding"):
         LanguageModel(tie_weights=True).check_parameters()

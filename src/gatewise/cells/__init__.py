@@ -33,8 +33,7 @@ def get(cell: str | Cell | Recipe, **hyper: Any) -> Cell:
     if isinstance(cell, Recipe):
         return cell(**hyper)
     if cell not in RECIPES:
-        near = meant(cell, RECIPES) or f"; there are: {', '.join(RECIPES)}"
-        raise GatewiseError(f"there is no built-in cell {cell!r}{near}")
+        raise GatewiseError(f"there is no built-in cell {cell!r}; there are: {', '.join(RECIPES)}{meant(cell, RECIPES)}")
     return _built_in(cell, tuple(sorted(hyper.items())))
 
 

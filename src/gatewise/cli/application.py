@@ -56,10 +56,10 @@ class LazyGroup(click.Group):
         return importlib.import_module(self.modules[cmd_name]).command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            raise click.UsageError(error.message.rstrip(".") + meant(args[0], self.modules), ctx) from None
+        near = "" if args[0] in self.modules else meant(args[0], self.modules)
+        if near:
+            ctx.fail(f"No such command {args[0]!r}{near}")
+        return super().resolve_command(ctx, args)
 
 
 @click.group(

@@ -44,7 +44,7 @@ def command(
     with naming(file):
         found = estimator.backtest(data, windows=windows, step=step, refit=refit)
     if record is not None:
-        facts = {"windows": found.windows, "seen": found.seen, "season": found.season, "figures": found.figures}
+        facts = {name: getattr(found, name) for name in ("windows", "missing", "seen", "season", "figures")}
         write_json(record, facts)
     if rows is not None:
         text = io.StringIO()

@@ -2,10 +2,10 @@
 
 from ..errors import require
 
-require("torch", "train", "gatewise.nn")
+require("torch", "train", "gatewise.nn")  # before the layers, which import it: so its message is what a user sees
 
-from .embedding import Embedding  # noqa: E402  (after the check, so that its message is what a user sees)
-from .layers import GRU, LSTM, RNN  # noqa: E402  (likewise)
-from .recurrent import Recurrent  # noqa: E402  (likewise)
+from .embedding import Embedding
+from .layers import GRU, LSTM, RNN
+from .recurrent import Recurrent
 
 __all__ = ["GRU", "LSTM", "RNN", "Embedding", "Recurrent"]

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from operator import attrgetter, methodcaller
+from typing import Any
 
 import numpy as np
 import torch
@@ -187,7 +188,8 @@ class _Recurrent(torch.autograd.Function):
 
 
 # Without a functorch transform, which `_watched` has asked about, torch's own `apply` does nothing more than this.
-_apply = super(torch.autograd.Function, _Recurrent).apply  # type: ignore[misc]
+_function: Any = super(torch.autograd.Function, _Recurrent)
+_apply = _function.apply
 
 
 def _watched() -> bool:

@@ -174,9 +174,7 @@ class Recurrent(nn.Module):
             for layer in range(self.num_layers)
             for reverse in (False, True)[: self.directions]
         ]
-        widths = [{sizes[s.dim] for sizes in self._layer_sizes} for s in self.cell.states]
-        self._widths = [max(w) for w in widths]
-        self._widths_differ = any(len(w) > 1 for w in widths)
+        self._widths = [max(sizes[s.dim] for sizes in self._layer_sizes) for s in self.cell.states]
         self._cells: dict[tuple[float, bool], Cell] = {}
         for training in (False, True):
             self._cell_for(training)
@@ -330,9 +328,7 @@ class Recurrent(nn.Module):
                 outputs = []
                 x = drop(x, self.dropout, self.training, self.variational)
             sizes = self.layer_sizes(layer)
-            states = [value[n] for value in initial]
-            if self._widths_differ:
-                states = [_narrow(value, sizes[s.dim]) for s, value in zip(self.cell.states, states, strict=True)]
+            states = [_narrow(value[n], sizes[s.dim]) for s, value in zip(self.cell.states, initial, strict=True)]
             params, standard = self._weights(layer, ending)
             cell, given = self._zoned(x, sizes)
             read, params = self._normalised(x, params, lengths, ending)

@@ -24,19 +24,22 @@ class Standard:
     gates: int
     split_bias: bool = False  # the candidate's two biases stay apart (GRU: the reset gate acts between them)
 
+    def _cut(self, weight_ih: torch.Tensor) -> int:
+        """Where the two biases' numbers begin that stay apart: those of the last gate."""
+        return len(weight_ih) * (self.gates - 1) // self.gates
+
     def from_torch(self, weights: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """[weight_ih, weight_hh, bias_ih, bias_hh(, weight_hr)] as the cell's parameters, in the cell's order."""
         weight_ih, weight_hh, *rest = weights
-        hidden_size = len(weight_ih) // self.gates
         if len(rest) >= 2:
             bias_ih, bias_hh, *rest = rest
             if self.split_bias:
-                cut = 2 * hidden_size
+                cut = self._cut(weight_ih)
                 bias = torch.cat((bias_ih[:cut] + bias_hh[:cut], bias_ih[cut:], bias_hh[cut:]))
             else:
                 bias = bias_ih + bias_hh
         else:
-            bias = weight_ih.new_zeros((self.gates + self.split_bias) * hidden_size)
+            bias = weight_ih.new_zeros(len(weight_ih) * (self.gates + self.split_bias) // self.gates)
         return [weight_ih, weight_hh, bias, *rest]
 
     def gradients_to_torch(self, gradients: Sequence[torch.Tensor], weights: int) -> list[torch.Tensor]:
@@ -45,18 +48,17 @@ class Standard:
         if weights < len(gradients) + 1:  # without biases
             return [d_ih, d_hh, *rest]
         if self.split_bias:
-            rows, cut = len(d_ih), len(d_ih) * 2 // 3
+            rows, cut = len(d_ih), self._cut(d_ih)
             return [d_ih, d_hh, d_bias[:rows], torch.cat((d_bias[:cut], d_bias[rows:])), *rest]
         return [d_ih, d_hh, d_bias, d_bias, *rest]
 
-    def to_torch(self, params: Sequence[torch.Tensor], hidden_size: int) -> list[torch.Tensor]:
+    def to_torch(self, params: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """The cell's parameters as torch's fused layers take them."""
         weight_ih, weight_hh, bias, *rest = params
-        cut = 2 * hidden_size if self.split_bias else len(bias)
         bias_ih, bias_hh = bias, torch.zeros_like(bias)
         if self.split_bias:
-            bias_ih = bias[: 3 * hidden_size]
-            bias_hh = torch.cat((torch.zeros_like(bias[:cut]), bias[3 * hidden_size :]))
+            rows, cut = len(weight_ih), self._cut(weight_ih)
+            bias_ih, bias_hh = bias[:rows], torch.cat((torch.zeros_like(bias[:cut]), bias[rows:]))
         return [weight_ih, weight_hh, bias_ih, bias_hh, *rest]
 
 
@@ -88,7 +90,7 @@ def run_fused(
     """One layer and direction by torch's own fused layer: x [T, B, input], states [B, width] each."""
     if reverse:
         x = _reversed(x, lengths)
-    weights = standard.to_torch(params, states[-1].shape[-1])
+    weights = standard.to_torch(params)
     hidden = tuple(s[None] for s in states)
     function = getattr(torch._VF, standard.function)
     hx = hidden if standard.function == "lstm" else hidden[0]

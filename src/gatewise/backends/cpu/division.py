@@ -66,7 +66,7 @@ class Rows:
     offsets: tuple[np.ndarray, ...]  # [steps], rows on the tape before each step
     totals: tuple[int, ...]
 
-    @property
+    @cached_property
     def sizes(self) -> tuple[int, ...]:
         return tuple(map(len, self.index))
 

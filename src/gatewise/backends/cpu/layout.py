@@ -25,8 +25,8 @@ from .target import TILES, Target
 # most rows of one tile by vectors of accumulators a row, for 32 and for 16 vector registers (6 by 4 and 6 by 2
 # are the largest that stay in registers beside the right operand)
 _TILE_ROWS = {32: {1: 8, 2: 8, 3: 8, 4: 6}, 16: {1: 6, 2: 6}}
-SHARE_BYTES = 1 << 15  # of weights that take as long to read as a row's part in threads' meeting, see `division.split`
 _FEWER_ROWS = (4, 2, 1)  # for the rows that are left; more sizes ran no faster and took longer to compile
+SHARE_BYTES = 1 << 15  # of weights that take as long to read as a row's part in threads' meeting, see `division.split`
 SLICE_BYTES = 32 * 1024  # of packed weights that stay in the first cache while all rows of a step meet them
 SLICE_STEP = 4  # a slice's length is a multiple of it, since loops are written out so often
 SLICE_ROWS = 48  # rows whose accumulators wait meanwhile

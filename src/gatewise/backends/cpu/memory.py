@@ -15,7 +15,6 @@ PAGE = 1 << 12  # sizes are multiples of it
 SMALL = 1 << 15  # bytes up to which the system's own memory is as fast
 LIMIT = 1 << 30  # bytes that wait for their next use, at the most
 
-
 Array = Any  # of NumPy's, or a tensor of torch's, dense; kernels are told where it begins
 
 
@@ -36,15 +35,14 @@ def aligned(size: int) -> int:
 
 
 class Block:
-    """A piece of memory and where it begins. buffer: the same memory, but no array: of a view of an array's view NumPy would
-    only remember the array."""
+    """A piece of memory and where it begins."""
+
+    __slots__ = ("address", "array")
 
     def __init__(self, size: int):
         raw = np.empty(size + ALIGNMENT, np.uint8)
         start = -address(raw) % ALIGNMENT
-        self.array: Any = raw[start : start + size]
-        self.buffer: Any = (ctypes.c_char * size).from_buffer(self.array)
-        self.address = address(raw) + start
+        self.array, self.address = raw[start : start + size], address(raw) + start
 
 
 class Pool:
@@ -90,10 +88,7 @@ class Pool:
         size = math.prod(shape) * dtype.itemsize
         if size <= SMALL:
             return np.empty(shape, dtype)
-        block = self.take(size)
-        lease = _Lease(block.array.size, np.uint8, block.buffer)
-        lease.pool, lease.block = self, block
-        return np.ndarray(shape, dtype, lease)
+        return np.asarray(_Lease(self, self.take(size), shape, dtype))
 
     def zeros(self, shape: tuple[int, ...], dtype: np.dtype | type | str) -> np.ndarray:
         array = self.empty(shape, dtype)
@@ -101,15 +96,20 @@ class Pool:
         return array
 
 
-class _Lease(np.ndarray):
-    """What an array of the pool's memory and all its views are views of: it gives the block back after the last of them."""
+class _Lease:
+    """Owns a block while an array looks at it."""
 
-    pool: Pool | None = None  # of a view of the lease itself
-    block: Block
+    def __init__(self, pool: Pool, block: Block, shape: tuple[int, ...], dtype: np.dtype):
+        self.pool, self.block = pool, block
+        self.__array_interface__ = {
+            "shape": tuple(map(int, shape)),
+            "typestr": dtype.str,
+            "data": (block.address, False),
+            "version": 3,
+        }
 
     def __del__(self):
-        if self.pool is not None:
-            self.pool.give(self.block)
+        self.pool.give(self.block)
 
 
 POOL = Pool()
