@@ -87,8 +87,10 @@ def four_threads():
 @pytest.mark.parametrize("ragged", [False, True])
 def test_threads_that_share_rows_find_what_one_finds_alone(name, hidden, ragged, four_threads):
     """Values to the bit; gradients of weights are added up in another order. Also the second time, which runs anew."""
-    for reverse in (False, True):
-        case = checks.random_case(cells.get(name), 5, 9, 6, hidden, ragged, reverse, seed=2, proj_size=70).astype("float32")
+    for steps, reverse in ((5, False), (5, True), (1, False)):
+        case = checks.random_case(cells.get(name), steps, 9, 6, hidden, ragged, reverse, seed=2, proj_size=70).astype(
+            "float32"
+        )
         alone = checks.compiled(case)
         for divided in DIVISIONS:
             assert team.meets(math.prod(divided))
@@ -136,9 +138,9 @@ def test_sums_at_the_end_of_a_step_are_read_before_the_next_step_writes(four_thr
 
 
 def test_how_the_work_is_divided():
-    def divided(name, batch, units, threads):
+    def divided(name, batch, units, threads, steps=100):
         layout = Layout(plan(cells.get(name)), {"input_size": units, "hidden_size": units}, host(), "float32", "infer")
-        return division.split(layout, batch, threads)
+        return division.split(layout, steps, batch, threads)
 
     assert divided("lstm", 1, 256, 2) == (1, 2)  # two threads for one row
     assert divided("lstm", 1, 256, 4) == (1, 4)
@@ -146,6 +148,8 @@ def test_how_the_work_is_divided():
     assert divided("lstm", 2, 16, 4) == (2, 1)  # too few weights to share
     assert divided("lstm", 32, 512, 2) == (1, 2)  # more weights than a cache holds
     assert divided("lstm", 64, 512, 2) == (2, 1)  # and many rows to multiply with them
+    assert divided("lstm", 64, 512, 2, steps=1) == (1, 2)  # which are packed for a single step
+    assert divided("rnn", 64, 16, 2, steps=1) == (2, 1)
     assert divided("layer_norm_lstm", 1, 256, 4) == (1, 4)  # each adds up the units of its own panels
     assert division.apart((1, 8), 1, again=False) == (1, 1)  # torch has but four threads
     assert division.apart((1, 8), 9, again=False) == (8, 1)
@@ -160,8 +164,42 @@ def test_what_is_worth_several_threads():
 
     assert threads("lstm", 100, 32, 128, 128) == 4
     assert threads("lstm", 1, 1, 128, 128) == 1
+    assert threads("lstm", 1, 1, 1024, 1024) == 4  # whose weights come from memory
     assert threads("min_gru", 100, 32, 128, 128) == 4  # no matrix is applied to its state
     assert threads("rnn", 100, 32, 1024, 16) == 4  # most of the work is the input's
+
+
+@pytest.fixture
+def used_memory(monkeypatch):
+    """All memory that a call takes holds what others left there: not a number."""
+    empty, take = runner.POOL.empty, runner.POOL.take
+
+    def spoiled_empty(shape, dtype):
+        found = empty(shape, dtype)
+        found.view(np.uint8).fill(255)
+        return found
+
+    def spoiled_take(size):
+        block = take(size)
+        block.array.fill(255)
+        return block
+
+    monkeypatch.setattr(runner.POOL, "empty", spoiled_empty)
+    monkeypatch.setattr(runner.POOL, "take", spoiled_take)
+
+
+@pytest.mark.parametrize("name", ["lstm", "mogrifier_lstm", "layer_norm_lstm", "rhn", "qrnn"])
+@pytest.mark.parametrize("steps", [1, 4])
+@pytest.mark.parametrize("empty", [False, True])
+def test_nothing_is_read_that_was_not_written(name, steps, empty, used_memory, four_threads):
+    """Among them the gradients of weights, which begin with the first step that has rows, and where none has are zero."""
+    case = checks.random_case(cells.get(name), steps, 5, 6, 30, True)
+    if empty:
+        case.lengths[:] = 0
+    expected = checks.interpreted(case)
+    for divided in (1, 1), (2, 1), (1, 2):
+        found = checks.compiled(case.astype("float32"), division=divided)
+        checks.compare(case, found, expected, checks.TOLERANCE["float32"])
 
 
 @pytest.mark.parametrize(("threads", "divided"), [(1, (1, 1)), (2, (1, 2)), (4, (1, 4)), (8, (1, 1))])

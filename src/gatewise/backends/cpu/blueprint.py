@@ -26,6 +26,7 @@ class Blueprint:
 
     rows: those of each group; their lengths are filled in where a call has no others (`data`).
     silent: no gradient comes to the outputs of single steps: "dy" is one step of zeros, which all of them read.
+    packed: the weights are packed before the kernel runs; else each thread packs a panel when it comes to it, at every step.
     work_bytes: the workspace, one block that is called "work".
     """
 
@@ -38,7 +39,9 @@ class Blueprint:
         batch: int,
         reverse: bool,
         silent: bool = False,
+        packed: bool = True,
     ):
+        self.packed = packed
         self.layout, self.rows, self.members = layout, rows, members
         self.groups = groups = rows.sizes
         self.threads = len(groups) * members
@@ -62,12 +65,15 @@ class Blueprint:
             self._all(f"mask:{s.name}", "", -1 if layout.held_steps(n, steps) == steps else 1)
         for p in layout.cell.parameters:
             self._all(f"param:{p.name}", f"param:{p.name}")
-        self._all("packed", "work", self._take(layout.packed_offsets[-1]))
+        if packed:
+            self._all("packed", "work", self._take(layout.packed_offsets[-1]))
         self.barrier_bytes = ALIGNMENT * members * len(groups)
         self.barriers = self._take(self.barrier_bytes)
         kept = 0
         for g, n in enumerate(groups):
             self._put(g, "barrier", "work", self.barriers + ALIGNMENT * members * g)
+            if not packed:
+                self._own_work(g, "panel", layout.most_panel_bytes)
             block = block_steps(n)
             self._own_work(g, "tables", 8 * len(layout.user_arrays) * n)
             if layout.block_arrays:

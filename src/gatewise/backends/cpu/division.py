@@ -14,6 +14,7 @@ from .memory import address
 MOST_THREADS = 256
 _ROW_BYTES = 1 << 11  # of weights that take as long to read as the elementwise part of a row
 _THREAD_BYTES = 1 << 25  # of weights, read for row after row in about 0.2 ms: less work is done by one thread
+_FIRST_READS = 8  # times that weights are read from the cache while they are packed, from memory
 _CACHE_BYTES = 1 << 21  # of weights that stay in the cache of one processor
 _OWN_ROWS = 32  # with so many rows of its own, a thread multiplies for longer than it reads weights from wherever they are
 
@@ -21,19 +22,22 @@ _OWN_ROWS = 32  # with so many rows of its own, a thread multiplies for longer t
 def worth(layout: Layout, steps: int, batch: int, available: int) -> int:
     """How many of the available threads a call is worth: a short one is over before a second thread has begun, and where
     other programs use the processors it would wait for it a thousand times longer than it works."""
-    return available if steps * batch * (layout.packed_offsets[-1] + _ROW_BYTES) >= _THREAD_BYTES else 1
+    weights = layout.packed_offsets[-1]
+    work = steps * batch * (weights + _ROW_BYTES) + _FIRST_READS * weights
+    return available if work >= _THREAD_BYTES else 1
 
 
-def split(layout: Layout, batch: int, threads: int) -> tuple[int, int]:
+def split(layout: Layout, steps: int, batch: int, threads: int) -> tuple[int, int]:
     """Into how many groups the rows are dealt, and how many threads share the units of each group.
 
     A group's threads meet some times a step and read what the others wrote: a step costs as much more as reading
     rows * (meetings + 1) * `SHARE_BYTES` of weights. It pays where there are more threads than rows (an LSTM of 64 units
     for a single row), and where all weights together do not stay in a processor's own cache, of `_CACHE_BYTES` at least,
-    and a thread has fewer than `_OWN_ROWS` rows.
+    and a thread has fewer than `_OWN_ROWS` rows. For a single step it nearly always pays: a panel of weights is then packed
+    by the thread that reads it, and no gradient of a matrix is the sum of several threads'.
     """
     threads = max(1, min(threads, MOST_THREADS))
-    members = _members(layout.step_bytes, layout.meetings_a_step, batch, threads)
+    members = _members(layout.step_bytes, layout.meetings_a_step, steps, batch, threads)
     return max(1, min(threads // members, batch)), members
 
 
@@ -45,14 +49,18 @@ def apart(division: tuple[int, int], batch: int, again: bool) -> tuple[int, int]
 
 
 @lru_cache(maxsize=256)
-def _members(weights: int, meetings: int, batch: int, threads: int) -> int:
+def _members(weights: int, meetings: int, steps: int, batch: int, threads: int) -> int:
     """The most of so many threads, a divisor of them, for which sharing pays."""
     found = 1
-    if batch >= _OWN_ROWS * threads:
-        return found
     for members in range(2, threads + 1):
         rows = -(-batch * members // threads)
-        if threads % members == 0 and weights >= min(_CACHE_BYTES, rows * (meetings + 1) * SHARE_BYTES) * members / 2:
+        if steps == 1:
+            least = 2 * SHARE_BYTES
+        elif batch < _OWN_ROWS * threads:
+            least = min(_CACHE_BYTES, rows * (meetings + 1) * SHARE_BYTES)
+        else:
+            break
+        if threads % members == 0 and weights >= least * members / 2:
             found = members
     return found
 

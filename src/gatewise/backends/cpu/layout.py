@@ -33,7 +33,7 @@ SLICE_ROWS = 48  # rows whose accumulators wait meanwhile
 ROW_FIELDS = ("total", "index", "counts", "offsets")  # that depend on the lengths of rows
 _CALL_FIELDS = (
     *("thread", "threads", "member", "members", "barrier", "calls"),
-    *("steps", "first", "step", "batch", "rows", "block", "tables", "packed"),
+    *("steps", "first", "step", "batch", "rows", "block", "tables", "packed", "panel"),
     *ROW_FIELDS,
 )
 BLOCK_ROWS = 192  # rows of a weight-gradient block, a multiple of DEPTH: its left operand stays in the first cache
@@ -290,6 +290,10 @@ class Layout:
 
     def panel_bytes(self, geometry: Geometry, panels: Panels) -> int:
         return sum(self.chunk_bytes(c, panels) for c in geometry.chunks)
+
+    @cached_property
+    def most_panel_bytes(self) -> int:
+        return max((self.panel_bytes(g, p) for g in self.geometries for p in g.panels), default=0)
 
     def group_bytes(self, geometry: Geometry) -> int:
         return sum(p.count * self.panel_bytes(geometry, p) for p in geometry.panels)

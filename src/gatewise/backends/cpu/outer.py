@@ -7,7 +7,7 @@ through memory. The result is added where the parameter's own layout wants it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from llvmlite import ir
@@ -16,7 +16,6 @@ from ...plan.places import Place
 from . import bfloat16
 from .emit import I64, POINTER, Function, Module
 from .layout import BLOCK_ROWS, DEPTH, STRIP, Layout, Panels, buffer_name, is_user, table_name
-from .products import emit_pack
 from .step import Clock, StepEmitter, emit_block_frame, emit_clear, emit_frame, emit_padding, row_address, set_up
 
 Each = Callable[[Callable[[Panels, Any, Any], None]], None]
@@ -40,23 +39,25 @@ def _tile_rows(layout: Layout, units: int) -> list[tuple[int, int]]:
 
 
 class OuterEmitter:
-    """Writes outer(args, first step, last step, first tape row, rows) for one source.
+    """Writes outer(args, first step, last step, first tape row, rows, begin) for one source. begin: 1 where gradients begin
+    with these steps, which else are added to what is there.
 
     Sources are gathered into panels of lines: a row of a panel is a line of each of its vectors."""
 
     def __init__(self, m: Module, layout: Layout):
         self.m, self.layout = m, layout
         self.tiles: dict[tuple[int, ...], ir.Function] = {}
+        self.begun: set[tuple[str, str]] = set()  # matrices' parts that a source before has begun
 
     def tile(self, units: int, tail: int, lanes: int, slots: int) -> ir.Function:
-        """tile(left, right, rows, out, line, valid): out[lane] += sum over rows of left[row][lane] * right[row]."""
+        """tile(left, right, rows, out, line, valid, begin): out[lane] += sum over rows of left[row][lane] * right[row], or
+        is the sum where a gradient begins."""
         key = (units, tail, lanes, slots)
         if key in self.tiles:
             return self.tiles[key]
-        names = ["left", "right", "rows", "out", "line", "valid"]
-        types = [POINTER, POINTER, I64, POINTER, I64, I64]
+        names = ["left", "right", "rows", "out", "line", "valid", "begin"]
+        types = [POINTER, POINTER, I64, POINTER, I64, I64, I64]
         f = self.m.function(f"outer_tile{'_'.join(map(str, key))}", list(zip(names, types, strict=True)))
-        f.arg["out"].add_attribute("noalias")
         vb, es = self.layout.vector_bytes, self.layout.itemsize
         sums = [[f.slot(self.m.vector) for _ in range(units)] for _ in range(lanes)]
         for row in sums:
@@ -71,13 +72,19 @@ class OuterEmitter:
                     f.b.store(f.fma(left, right[j], f.b.load(s, typ=self.m.vector)), s)
 
         f.unrolled(f.arg["rows"], one, 2)
+        nothing = f.slot(self.m.vector, units)
+        for j in range(units):
+            f.store(f.constant(0.0), f.at(nothing, j * vb))
+        begin = f.b.icmp_signed("!=", f.arg["begin"], I64(0))
+        before, line = f.b.select(begin, nothing, f.arg["out"]), f.b.select(begin, I64(0), f.arg["line"])
         for lane, row in enumerate(sums):
 
             def add(lane=lane, row=row) -> None:
                 for j, s in enumerate(row):
                     mask = f.tail(tail) if tail and j == units - 1 else None
                     place = f.at(f.arg["out"], f.mul(f.arg["line"], lane), j * vb)
-                    f.store(f.b.fadd(f.load(place, mask), f.b.load(s, typ=self.m.vector)), place, mask)
+                    there = f.load(f.at(before, f.mul(line, lane), j * vb), mask)
+                    f.store(f.b.fadd(there, f.b.load(s, typ=self.m.vector)), place, mask)
 
             f.when(f.b.icmp_signed("<", I64(lane), f.arg["valid"]), add)
         self.tiles[key] = f.end()
@@ -85,7 +92,8 @@ class OuterEmitter:
 
     def emit(self, name: str, source: Place, in_dim: str, outers: list) -> ir.Function:
         m, layout = self.m, self.layout
-        f = m.function(name, [("args", POINTER), ("first", I64), ("last", I64), ("offset", I64), ("rows", I64)])
+        numbers = [(n, I64) for n in ("first", "last", "offset", "rows", "begin")]
+        f = m.function(name, [("args", POINTER), *numbers])
         args, vb, es = f.arg["args"], layout.vector_bytes, layout.itemsize
         panels = outer_panels(layout, in_dim)
         packed = f.pointer_field(args, layout.fields["packed_rows"])
@@ -130,8 +138,14 @@ class OuterEmitter:
         self._fill(f, rows, lines, list(zip(starts, panels, strict=True)))
 
         total = f.field(args, layout.fields["total"])
+        starting = []
+        for o in outers:
+            starting.append(o.matrix not in self.begun)
+            self.begun.add(o.matrix)
 
         def block(r0: Any) -> None:
+            begin = f.b.select(f.b.icmp_signed("==", r0, I64(0)), f.arg["begin"], I64(0))
+            parts = [(o, begin if starts else I64(0)) for o, starts in zip(outers, starting, strict=True)]
             left = f.b.sub(rows, r0)
             count = f.b.select(f.b.icmp_signed("<", left, I64(BLOCK_ROWS)), left, I64(BLOCK_ROWS))
             line = self._line(f, r0)
@@ -149,7 +163,7 @@ class OuterEmitter:
                     else:
                         f.loop(p.count, panel)
 
-            self._block(f, outers, each, f.b.add(offset, r0), count, total)
+            self._block(f, parts, each, f.b.add(offset, r0), count, total)
 
         f.loop(rows, block, step=BLOCK_ROWS)
         return f.end()
@@ -168,17 +182,20 @@ class OuterEmitter:
     def _fill(self, f: Function, rows: Any, lines: Any, panels: list[tuple[Any, Panels]]) -> None:
         """Zeros where rows do not fill the lines."""
 
-    def _block(self, f: Function, outers: list, each: Each, row: Any, count: Any, total: Any) -> None:
-        """The products of `count` rows from `row` on the tape."""
+    def _block(self, f: Function, parts: list[tuple[Any, Any]], each: Each, row: Any, count: Any, total: Any) -> None:
+        """The products of `count` rows from `row` on the tape. parts: the outers, and whether their matrices begin."""
         args = f.arg["args"]
 
         def panel(p: Panels, right: Any, column: Any) -> None:
-            for o in outers:
-                self._part(f, args, o, p, right, column, row, count, total)
+            for o, begin in parts:
+                self._part(f, args, o, p, right, column, row, count, total, begin)
 
         each(panel)
 
-    def _part(self, f: Function, args: Any, o, p: Panels, right: Any, column: Any, row: Any, count: Any, total: Any) -> None:
+    def _part(
+        self, f: Function, args: Any, o: Any, p: Panels, right: Any, column: Any, row: Any, count: Any, total: Any,
+        begin: Any,
+    ) -> None:  # fmt: skip
         """All lanes of one part of a matrix against one panel."""
         layout = self.layout
         es, slots = layout.itemsize, layout.slots(o.cotangent)
@@ -192,7 +209,7 @@ class OuterEmitter:
                 place = f.at(out, lane * columns * es)
 
                 def tile(lane=lane, function=function, valid=valid, place=place) -> None:
-                    f.call(function, f.at(left, lane * es), right, count, place, columns * es, valid)
+                    f.call(function, f.at(left, lane * es), right, count, place, columns * es, valid, begin)
 
                 if lane < (height - 1) % layout.lanes + 1:
                     tile()
@@ -252,14 +269,15 @@ class PairedOuterEmitter(OuterEmitter):
 
         f.loop(lines, line, start=f.b.lshr(f.b.add(rows, I64(1)), I64(1)))
 
-    def _block(self, f: Function, outers: list, each: Each, row: Any, count: Any, total: Any) -> None:
+    def _block(self, f: Function, parts: list[tuple[Any, Any]], each: Each, row: Any, count: Any, total: Any) -> None:
         layout, args = self.layout, f.arg["args"]
         depths = bfloat16.depths(f, count)
         packed = f.slot(self.m.vector, STRIP * -(-BLOCK_ROWS // DEPTH), align=64)
-        for o in outers:
+        for o, begin in parts:
             _, height, columns = layout.part_row(o.matrix)
+            line = columns * layout.itemsize
 
-            def vector(left: Any, out: Any, first: Any, o=o, height=height, line=columns * layout.itemsize) -> None:
+            def vector(left: Any, out: Any, first: Any, o=o, begin=begin, height=height, line=line) -> None:
                 valid = f.b.sub(I64(height), first)
                 f.call(self.columns, left, layout.slots(o.cotangent) * layout.vector_bytes, count, packed)
 
@@ -267,7 +285,7 @@ class PairedOuterEmitter(OuterEmitter):
                     key = (p.units, p.tail)
                     if key not in self.paired:
                         self.paired[key] = bfloat16.emit_outer_tile(self.m, layout, *key)
-                    f.call(self.paired[key], packed, right, depths, f.at(out, column), line, valid)
+                    f.call(self.paired[key], packed, right, depths, f.at(out, column), line, valid, begin)
 
                 each(panel)
 
@@ -276,7 +294,6 @@ class PairedOuterEmitter(OuterEmitter):
 
 def emit_backward(m: Module, layout: Layout) -> None:
     """run(args): all steps of one thread's rows backwards, and its share of every gradient."""
-    emit_pack(m, layout)
     frame_function = emit_frame(m, layout)
     block_frame = emit_block_frame(m, layout) if layout.block_arrays else None
     step = StepEmitter(m, layout)
@@ -292,13 +309,19 @@ def emit_backward(m: Module, layout: Layout) -> None:
     def clear_all() -> None:
         for name, dim in layout.gradient_names:
             f.call(clear, f.pointer_field(args, layout.fields[f"gradient:{name}"]), layout.vectors(dim) * layout.lanes)
-        for p in layout.cell.parameters:
-            if p.in_dim:
-                rows, columns = p.shape(layout.sizes)
-                f.call(clear, f.pointer_field(args, layout.fields[f"dmatrix:{p.name}"]), rows * columns)
+        clear_matrices([matrix for matrix in layout.cell.matrices if matrix not in emitter.begun])
 
-    f.when(b.icmp_signed("==", f.field(args, layout.fields["member"]), I64(0)), clear_all)
+    def clear_matrices(matrices: Iterable[tuple[str, str]]) -> None:
+        for matrix in matrices:
+            start, rows, columns = layout.part_row(matrix)
+            base = f.pointer_field(args, layout.fields[f"dmatrix:{matrix[0]}"])
+            f.call(clear, f.at(base, start * columns * layout.itemsize), rows * columns)
+
+    first_member = b.icmp_signed("==", f.field(args, layout.fields["member"]), I64(0))
+    f.when(first_member, clear_all)
     step.wait(f)
+    begin = f.slot(I64)
+    b.store(I64(1), begin)
     steps, size = f.field(args, layout.fields["steps"]), f.field(args, layout.fields["chunk"])
     block = f.field(args, layout.fields["block"])
 
@@ -335,12 +358,15 @@ def emit_backward(m: Module, layout: Layout) -> None:
                     f.call(block_frame, args, s0, s1, frame)
                     step.emit_step(f, frame, rows, packed, scratch, "after")
                 for function in outers:
-                    f.call(function, args, s0, s1, offset, rows)
+                    f.call(function, args, s0, s1, offset, rows, b.load(begin, typ=I64))
+                b.store(I64(0), begin)
 
             f.when(b.icmp_signed(">", rows, I64(0)), active)
 
         f.loop(blocks, weights)
 
     f.loop(b.sdiv(b.add(steps, b.sub(size, I64(1))), size), chunk)
+    never = b.icmp_signed("!=", b.load(begin, typ=I64), I64(0))  # no row had a step
+    f.when(b.and_(first_member, never), lambda: clear_matrices(sorted(emitter.begun)))
     restore()
     f.end()

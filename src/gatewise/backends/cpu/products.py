@@ -14,6 +14,7 @@ from typing import Any
 
 from llvmlite import ir
 
+from ...plan import Product
 from . import bfloat16
 from .emit import I64, POINTER, Function, Module, transpose
 from .layout import SLICE_STEP, Chunk, Geometry, Layout, Panels, Phase, buffer_name, is_user, table_name
@@ -245,77 +246,91 @@ def emit_copy(m: Module, layout: Layout, units: int, tail: int) -> ir.Function:
     return f.end()
 
 
-def emit_pack(m: Module, layout: Layout) -> ir.Function:
-    """pack(args): a thread's share of the packed weights of a schedule, from the parameters as the user holds them."""
-    transposes: dict[int, ir.Function] = {}
-    copies: dict[tuple[int, int], ir.Function] = {}
-    few = None if layout.bfloat16 else emit_transpose_few(m, layout)  # bfloat16 has no compact panels, and its own way
-    transposing = None if few is None else emit_transpose(m, layout, few)
+def emit_pack(m: Module, layout: Layout) -> dict[tuple[int, int], ir.Function]:
+    """Writes pack(args): a thread's share of the packed weights of a schedule, from the parameters as the user holds them.
+
+    Returns, by the numbers of a group and of its panels, pack_panel(args, number, to), which packs one of these."""
+    found = {}
+    emitter = _PackEmitter(m, layout)
     f = m.function("pack", [("args", POINTER)], internal=False)
-    args, vb = f.arg["args"], layout.vector_bytes
+    args = f.arg["args"]
     packed = f.pointer_field(args, layout.fields["packed"])
     thread, threads = f.field(args, layout.fields["thread"]), f.field(args, layout.fields["threads"])
+    for k, (geometry, offset) in enumerate(zip(layout.geometries, layout.packed_offsets, strict=False)):
+        for n, panels in enumerate(geometry.panels if geometry.chunks else ()):
+            size = layout.panel_bytes(geometry, panels)
+            found[k, n] = function = emitter.emit(geometry, panels, f"pack{k}_{n}")
 
-    def part(product) -> tuple[Any, int, int, int]:
-        start, rows, columns = layout.part_row(product.matrix)
-        base = f.pointer_field(args, layout.fields[f"param:{product.matrix[0]}"])
+            def panel(p: Any, function=function, offset=offset, size=size) -> None:
+                f.call(function, args, p, f.at(packed, f.mul(p, size), offset))
+
+            f.loop(panels.count, panel, start=thread, step=threads)
+            offset += panels.count * size
+    f.end()
+    return found
+
+
+class _PackEmitter:
+    """Writes the functions that pack a panel."""
+
+    def __init__(self, m: Module, layout: Layout):
+        self.m, self.layout = m, layout
+        self.transposes: dict[int, ir.Function] = {}
+        self.copies: dict[tuple[int, int], ir.Function] = {}
+        if not layout.bfloat16:  # which has no compact panels, and its own way
+            self.few = emit_transpose_few(m, layout)
+            self.transposing = emit_transpose(m, layout, self.few)
+
+    def emit(self, geometry: Geometry, panels: Panels, name: str) -> ir.Function:
+        f = self.m.function(name, [("args", POINTER), ("panel", I64), ("to", POINTER)])
+        place, v = f.arg["to"], f.add(f.mul(f.arg["panel"], panels.units), panels.first)
+        for chunk in geometry.chunks:
+            for phase in chunk.phases:
+                (self._copy if phase.transposed else self._transpose)(f, phase, panels, place, v)
+                place = f.at(place, self.layout.phase_bytes(phase, panels))
+        return f.end()
+
+    def _part(self, f: Function, product: Product) -> tuple[Any, int, int, int]:
+        start, rows, columns = self.layout.part_row(product.matrix)
+        base = f.pointer_field(f.arg["args"], self.layout.fields[f"param:{product.matrix[0]}"])
         return base, start, rows, columns
 
-    def transpose_phase(phase, panels, place, v) -> None:
+    def _transpose(self, f: Function, phase: Phase, panels: Panels, place: Any, v: Any) -> None:
+        layout, vb = self.layout, self.layout.vector_bytes
         width = layout.phase_width(phase, panels)
         for e, (_, product, _) in enumerate(phase.entries):
-            base, start, _, columns = part(product)
+            base, start, _, columns = self._part(f, product)
+            line = columns * layout.itemsize
             if panels.compact:
-                assert few is not None
-                source = f.at(base, f.mul(f.add(f.mul(v, layout.lanes), start), columns * layout.itemsize))
+                source = f.at(base, f.mul(f.add(f.mul(v, layout.lanes), start), line))
                 to = f.at(place, e * panels.tail * layout.itemsize)
-                f.call(few, source, columns * layout.itemsize, panels.tail, columns, to, width * vb)
+                f.call(self.few, source, line, panels.tail, columns, to, width * vb)
                 continue
-            if columns not in transposes:
-                transposes[columns] = transposing or bfloat16.emit_transpose(m, layout, columns)
+            if columns not in self.transposes:
+                made = bfloat16.emit_transpose(self.m, layout, columns) if layout.bfloat16 else self.transposing
+                self.transposes[columns] = made
             for j in range(panels.units):
                 rows = panels.tail if panels.tail and j == panels.units - 1 else layout.lanes
-                first = f.add(f.mul(f.add(v, j), layout.lanes), start)
-                source = f.at(base, f.mul(first, columns * layout.itemsize))
+                source = f.at(base, f.mul(f.add(f.mul(f.add(v, j), layout.lanes), start), line))
                 to = f.at(place, (e * panels.units + j) * vb)
-                f.call(transposes[columns], source, columns * layout.itemsize, rows, columns, to, width * vb)
+                f.call(self.transposes[columns], source, line, rows, columns, to, width * vb)
 
-    def copy_phase(phase, panels, place, v) -> None:
+    def _copy(self, f: Function, phase: Phase, panels: Panels, place: Any, v: Any) -> None:
+        layout, vb = self.layout, self.layout.vector_bytes
         key = (panels.units, panels.tail)
-        if key not in copies:
-            copies[key] = (bfloat16.emit_copy if layout.bfloat16 else emit_copy)(m, layout, *key)
-        copying, bytes_each = copies[key], layout.lanes * panels.units * vb // (2 if layout.bfloat16 else 1)
+        if key not in self.copies:
+            self.copies[key] = (bfloat16.emit_copy if layout.bfloat16 else emit_copy)(self.m, layout, *key)
+        copying, bytes_each = self.copies[key], layout.lanes * panels.units * vb // (2 if layout.bfloat16 else 1)
 
         def vector(w: Any) -> None:
             for e, (_, product, _) in enumerate(phase.entries):
-                base, start, rows, columns = part(product)
-                line = f.mul(f.add(f.mul(w, layout.lanes), start), columns * layout.itemsize)
-                source = f.at(base, line, f.mul(v, vb))
+                base, start, rows, columns = self._part(f, product)
+                line = columns * layout.itemsize
+                source = f.at(base, f.mul(f.add(f.mul(w, layout.lanes), start), line), f.mul(v, vb))
                 left = f.b.sub(I64(rows), f.mul(w, layout.lanes))
                 to = f.at(place, f.mul(f.add(f.mul(w, len(phase.entries)), e), bytes_each))
-                f.call(copying, source, columns * layout.itemsize, left, to)
+                f.call(copying, source, line, left, to)
 
         f.loop(layout.vectors(phase.dim), vector)
         if layout.bfloat16:
             bfloat16.emit_filling(f, phase, layout, place, panels.units)
-
-    for geometry, group_offset in zip(layout.geometries, layout.packed_offsets, strict=False):
-        offset = group_offset
-        for panels in geometry.panels if geometry.chunks else ():
-            size = layout.panel_bytes(geometry, panels)
-
-            def panel(p: Any, panels=panels, geometry=geometry, offset=offset, size=size) -> None:
-                place = f.at(packed, f.mul(p, size), offset)
-                v = f.add(f.mul(p, panels.units), panels.first)
-                for chunk in geometry.chunks:
-                    for phase in chunk.phases:
-                        if phase.transposed:
-                            copy_phase(phase, panels, place, v)
-                        else:
-                            transpose_phase(phase, panels, place, v)
-                        place = f.at(place, layout.phase_bytes(phase, panels))
-
-            f.loop(panels.count, panel, start=thread, step=threads)
-            offset += panels.count * size
-
-    return f.end()

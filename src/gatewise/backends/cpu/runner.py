@@ -122,7 +122,8 @@ class Call:
     def blueprint(self, rows: Rows) -> Blueprint:
         found = self._blueprints.get(rows.sizes)  # those of full rows, and of ragged ones, which are dealt in turn
         if found is None:
-            facts = self.members, self.steps, self.batch, self.reverse, self.silent
+            packed = self.steps > 1 or self.groups > 1  # else every panel is read once
+            facts = self.members, self.steps, self.batch, self.reverse, self.silent, packed
             found = self._blueprints[rows.sizes] = Blueprint(self.layout, rows, *facts)
         return found
 
@@ -142,7 +143,7 @@ def _call(
     meet: its threads may wait for one another."""
     k = kernel(wanted)
     steps, batch, *_ = shape
-    divided = division or split(k.layout, batch, threads or worth(k.layout, steps, batch, available))
+    divided = division or split(k.layout, steps, batch, threads or worth(k.layout, steps, batch, available))
     return Call(k, steps, batch, reverse, silent, divided if meet else apart(divided, batch, division is not None))
 
 
@@ -156,7 +157,8 @@ def _run(call: Call, blueprint: Blueprint, rows: Rows, work: Block, arrays: Sequ
     """Run the kernel on arrays at these addresses, in the order of `Layout.arrays`, the workspace left out."""
     if blueprint.members > 1:
         work.array[blueprint.barriers : blueprint.barriers + blueprint.barrier_bytes] = 0
-    team.run(call.kernel, blueprint.data((work.address, *arrays), rows), blueprint.threads, blueprint.members > 1)
+    data = blueprint.data((work.address, *arrays), rows)
+    team.run(call.kernel, data, blueprint.threads, blueprint.members > 1, blueprint.packed)
 
 
 def _last(

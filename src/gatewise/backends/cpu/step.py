@@ -31,6 +31,7 @@ class StepEmitter:
     def __init__(self, m: Module, layout: Layout):
         self.m, self.layout = m, layout
         self.barrier = emit_barrier(m, layout.fields)
+        packs = emit_pack(m, layout)
         self.functions = []  # of all panels, with where their weights begin and how many panels of the group come before
         self.operands = bfloat16.Operands(m, layout) if layout.bfloat16 else None
         made: dict[tuple, Tiles] = {}
@@ -39,7 +40,7 @@ class StepEmitter:
             for n, panels in enumerate(geometry.panels):
                 product = emit_products(m, layout, geometry, panels, f"product{k}_{n}", made)
                 epilogue = Epilogue(m, layout, geometry, panels, f"epilogue{k}_{n}").emit()
-                self.functions.append((geometry, panels, product, epilogue, offset, before))
+                self.functions.append((geometry, panels, packs.get((k, n)), product, epilogue, offset, before))
                 offset += panels.count * layout.panel_bytes(geometry, panels)
                 before += panels.count
 
@@ -116,7 +117,9 @@ class StepEmitter:
         """All groups, for the step or the block of steps that the frame describes."""
         layout, args = self.layout, f.arg["args"]
         member, members = (f.field(args, layout.fields[n]) for n in ("member", "members"))
-        for geometry, panels, product, epilogue, offset, before in self.functions:
+        room = f.pointer_field(args, layout.fields["panel"])
+        unpacked = f.b.icmp_unsigned("!=", f.field(args, layout.fields["panel"]), I64(0))
+        for geometry, panels, pack, product, epilogue, offset, before in self.functions:
             if geometry.group.when != when:
                 continue
             size = layout.panel_bytes(geometry, panels)
@@ -124,13 +127,15 @@ class StepEmitter:
                 self.operands.convert(f, frame, geometry, rows)
 
             def panel(
-                p: Any, geometry=geometry, panels=panels, product=product, epilogue=epilogue, size=size, offset=offset
-            ) -> None:
+                p: Any, geometry=geometry, panels=panels, pack=pack, product=product, epilogue=epilogue, size=size,
+                offset=offset,
+            ) -> None:  # fmt: skip
                 vector = f.add(f.mul(p, panels.units), panels.first)
                 if not geometry.chunks:
                     f.call(epilogue, frame, 0, rows, vector, scratch)
                     return
-                weights = f.at(packed, f.mul(p, size), offset)
+                f.when(unpacked, lambda: f.call(pack, args, p, room))
+                weights = f.b.select(unpacked, room, f.at(packed, f.mul(p, size), offset))
                 if self._sliced(geometry, panels):
 
                     def some(first: Any) -> None:
@@ -333,7 +338,6 @@ def set_up(f: Function, layout: Layout) -> Callable[[], None]:
 
 def emit_forward(m: Module, layout: Layout) -> None:
     """run(args): all steps of one thread's rows; what depends on inputs alone goes a block of steps ahead."""
-    emit_pack(m, layout)
     frame_function = emit_frame(m, layout)
     block_frame = emit_block_frame(m, layout) if layout.block_arrays else None
     step = StepEmitter(m, layout)

@@ -158,24 +158,26 @@ def _pool() -> ThreadPoolExecutor:
 _meeting = threading.Lock()
 
 
-def run(kernel, data: np.ndarray, threads: int, meeting: bool = False) -> None:
+def run(kernel, data: np.ndarray, threads: int, meeting: bool = False, packed: bool = True) -> None:
     """Pack the weights and run a kernel, one thread a table. data: a header (`HEADER`) and a table for each thread.
 
-    meeting: the threads wait for one another; `meets` has said that they can."""
+    meeting: the threads wait for one another; `meets` has said that they can. packed: the kernel wants packed weights."""
     start = address(data)
     first = start + 8 * HEADER
     if threads == 1:
-        kernel.pack(first)
+        if packed:
+            kernel.pack(first)
         kernel.run(first)
         return
     library, team = _team(), available()
     if library is not None and threads <= team:
-        library.GOMP_parallel(kernel.pack_team, start, team, 0)
+        if packed:
+            library.GOMP_parallel(kernel.pack_team, start, team, 0)
         library.GOMP_parallel(kernel.run_team, start, team, 0)
         return
     line = 8 * (data.size - HEADER) // threads
     with _meeting if meeting else nullcontext():  # two calls that each got some of the pool would wait for ever
-        for function in (kernel.pack, kernel.run):
+        for function in (kernel.pack, kernel.run) if packed else (kernel.run,):
             waiting = [_pool().submit(function, first + line * k) for k in range(1, threads)]
             function(first)
             for task in waiting:
