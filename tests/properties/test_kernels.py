@@ -150,6 +150,8 @@ def test_how_the_work_is_divided():
     assert divided("lstm", 64, 512, 2) == (2, 1)  # and many rows to multiply with them
     assert divided("lstm", 64, 512, 2, steps=1) == (1, 2)  # which are packed for a single step
     assert divided("rnn", 64, 16, 2, steps=1) == (2, 1)
+    assert divided("gru", 16, 200, 2) == (2, 1)
+    assert divided("gru", 16, 200, 2, steps=4) == (1, 2)  # gradients of weights are not added up
     assert divided("layer_norm_lstm", 1, 256, 4) == (1, 4)  # each adds up the units of its own panels
     assert division.apart((1, 8), 1, again=False) == (1, 1)  # torch has but four threads
     assert division.apart((1, 8), 9, again=False) == (8, 1)

@@ -15,6 +15,7 @@ MOST_THREADS = 256
 _ROW_BYTES = 1 << 11  # of weights that take as long to read as the elementwise part of a row
 _THREAD_BYTES = 1 << 25  # of weights, read for row after row in about 0.2 ms: less work is done by one thread
 _FIRST_READS = 8  # times that weights are read from the cache while they are packed, from memory
+_SUM_READS = 8  # times that weights are read from the cache while threads' parts of their gradients are added up
 _CACHE_BYTES = 1 << 21  # of weights that stay in the cache of one processor
 _OWN_ROWS = 32  # with so many rows of its own, a thread multiplies for longer than it reads weights from wherever they are
 
@@ -33,8 +34,8 @@ def split(layout: Layout, steps: int, batch: int, threads: int) -> tuple[int, in
     A group's threads meet some times a step and read what the others wrote: a step costs as much more as reading
     rows * (meetings + 1) * `SHARE_BYTES` of weights. It pays where there are more threads than rows (an LSTM of 64 units
     for a single row), and where all weights together do not stay in a processor's own cache, of `_CACHE_BYTES` at least,
-    and a thread has fewer than `_OWN_ROWS` rows. For a single step it nearly always pays: a panel of weights is then packed
-    by the thread that reads it, and no gradient of a matrix is the sum of several threads'.
+    and a thread has fewer than `_OWN_ROWS` rows. In a few steps it pays sooner, as no gradient of a matrix is then the sum of
+    several groups', and in a single one nearly always: a panel of weights is packed by the thread that reads it.
     """
     threads = max(1, min(threads, MOST_THREADS))
     members = _members(layout.step_bytes, layout.meetings_a_step, steps, batch, threads)
@@ -57,7 +58,7 @@ def _members(weights: int, meetings: int, steps: int, batch: int, threads: int) 
         if steps == 1:
             least = 2 * SHARE_BYTES
         elif batch < _OWN_ROWS * threads:
-            least = min(_CACHE_BYTES, rows * (meetings + 1) * SHARE_BYTES)
+            least = min(_CACHE_BYTES, rows * (meetings + 1) * SHARE_BYTES) * steps // (steps + _SUM_READS)
         else:
             break
         if threads % members == 0 and weights >= least * members / 2:
