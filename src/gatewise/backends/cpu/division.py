@@ -34,7 +34,7 @@ def split(layout: Layout, steps: int, batch: int, threads: int) -> tuple[int, in
     A group's threads meet some times a step and read what the others wrote: a step costs as much more as reading
     rows * (meetings + 1) * `SHARE_BYTES` of weights. It pays where there are more threads than rows (an LSTM of 64 units
     for a single row), and where all weights together do not stay in a processor's own cache, of `_CACHE_BYTES` at least,
-    and a thread has fewer than `_OWN_ROWS` rows. In a few steps it pays sooner, as no gradient of a matrix is then the sum of
+    and a thread has fewer than `_OWN_ROWS` rows. In a few steps it pays sooner, as no gradient of a matrix is then a sum of
     several groups', and in a single one nearly always: a panel of weights is packed by the thread that reads it.
     """
     threads = max(1, min(threads, MOST_THREADS))
