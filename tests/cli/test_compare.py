@@ -33,7 +33,7 @@ def test_a_comparison(corpus, tmp_path, capsys):
         (["text.txt", "--cells", "lstm,projected_lstm"], 2, "needs cell_sizes={'proj_size': a whole number}"),
         (["text.txt", "--cells", "lstm", "--parameters", "10"], 2, "above the 10 allowed"),
         (["text.txt", "--cells", "lstm", "--plot", "fig.txt"], 2, "a figure's name ends in one of"),
-        (["text.txt", "--cells", "lstm", "--embedding-size", "8", "--tie-weights"], 2, "leave out tie_weights"),
+        (["text.txt", "--cells", "lstm", "--embedding-size", "8", "--tie-weights"], 2, "leave out --tie-weights"),
         (["text.txt", "--cells", "lstm", "--json", "no/such/folder.json"], 1, "no/such"),
     ],
 )

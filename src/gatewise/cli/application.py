@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import re
 import shlex
 import signal
 import sys
@@ -60,6 +61,24 @@ class LazyGroup(click.Group):
         if near:
             ctx.fail(f"No such command {args[0]!r}{near}")
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ParameterError as error:
+            command = self.get_command(ctx, ctx.invoked_subcommand or "")
+            raise ParameterError(_as_options(str(error), command)) from error
+
+
+def _as_options(message: str, command: click.Command | None) -> str:
+    """A message about parameters, with the options that the command has for them. A name that is a word too is a parameter's
+    only at the beginning, before its value."""
+    for option in () if command is None else command.params:
+        if isinstance(option, click.Option) and option.name:
+            name = re.escape(option.name)
+            pattern = rf"(?<![\w'-]){name}(?![\w='])" if "_" in name else rf"^{name}(?= is )"
+            message = re.sub(pattern, option.opts[0], message)
+    return message
 
 
 @click.group(
