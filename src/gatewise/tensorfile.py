@@ -84,6 +84,21 @@ def write(
     write_atomically(path, serialize(contiguous, metadata={METADATA_KEY: text}))
 
 
+def check_replaceable(path: str | os.PathLike[str]) -> None:
+    """Fail rather than write over a file that is not one of Gatewise, such as what is trained on.
+
+    Raises:
+        FileError: there is such a file at ``path``.
+    """
+    path = Path(path)
+    if path.is_file() and path.stat().st_size:
+        try:
+            with safe_open(path, framework="np") as file:
+                _parse_header((file.metadata() or {}).get(METADATA_KEY), path)
+        except (FileError, SafetensorError, OSError) as error:
+            raise FileError(f"{path} is there already and is not a Gatewise file: choose another name") from error
+
+
 def read(path: str | os.PathLike[str], kind: str, version: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Read what `write` wrote: the header and the arrays.
 

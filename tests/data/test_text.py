@@ -18,7 +18,9 @@ def read(source) -> str:
 
 def test_a_string_is_a_path_when_the_file_exists_and_text_otherwise(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert read("note.txt") == "note.txt"
+    assert read("note txt") == "note txt"
+    with pytest.raises(FileError, match="no such file: note.txt"):
+        read("note.txt")
     (tmp_path / "note.txt").write_text("inside")
     assert read("note.txt") == "inside"
     assert read("note.txt\n") == "note.txt\n"

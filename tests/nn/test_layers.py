@@ -292,19 +292,31 @@ def with_weight(layer, *shape):
         (lambda: gnn.LSTM(8, 4)(torch.zeros(5, 2, 8), torch.zeros(1, 2, 4)), "has the states h, c; 1 were given"),
         (lambda: gnn.LSTM(8, 4)(torch.zeros(5, 2, 8), lengths=[5, 6]), "between 0 and 5"),
         (lambda: gnn.LSTM(8, 4)(torch.zeros(5, 2, 8), lengths=[5]), r"lengths must be \[2\]"),
-        (lambda: gnn.LSTM(8, 4)(torch.zeros(5, 2, 8, dtype=torch.float64)), r"use layer.to\('cpu', torch.float64\)"),
-        (lambda: gnn.LSTM(8, 4).to("meta")(torch.zeros(5, 2, 8)), "on the CPU, but a state or parameter is not"),
+        (
+            lambda: gnn.LSTM(8, 4)(torch.zeros(5, 2, 8, dtype=torch.float64)),
+            r"or the layer: layer.to\('cpu', torch.float64\)",
+        ),
+        (
+            lambda: gnn.GRU(8, 4)(torch.zeros(5, 2, 8), torch.zeros(1, 2, 4, dtype=torch.float64)),
+            r"the initial state torch.float64 on cpu; convert it: state.to\('cpu', torch.float32\)",
+        ),
+        (lambda: gnn.LSTM(8, 4)(torch.zeros(5, 2, 8, dtype=torch.int64)), r"x is torch.int64; .* reads x.float\(\)"),
+        (lambda: gnn.LSTM(8, 4).to("meta")(torch.zeros(5, 2, 8)), "on the CPU, the layer torch.float32 on meta"),
         (
             lambda: gnn.Recurrent("lstm", 8, 4, device="meta")(torch.zeros(5, 2, 8)),
-            "on the CPU, but a state or parameter is not",
+            "on the CPU, the layer torch.float32 on meta",
         ),
         (
             lambda: with_weight(gnn.LSTM(8, 4), 16, 3)(torch.zeros(5, 2, 8)),
-            r"'weight_hh' .* must be \[16, 4\], got \[16, 3\]",
+            r"weight_hh_l0 must be \[16, 4\] in this layer, got \[16, 3\]",
         ),
         (
             lambda: with_weight(gnn.GRU(8, 4), 13, 4)(torch.zeros(5, 2, 8)),
-            r"'weight_hh' .* must be \[12, 4\], got \[13, 4\]",
+            r"weight_hh_l0 must be \[12, 4\] in this layer, got \[13, 4\]",
+        ),
+        (
+            lambda: with_weight(gnn.Recurrent("rnn", 8, 4, num_layers=2), 3, 3)(torch.zeros(5, 2, 8)),
+            r"weight_hh_l0 must be \[4, 4\] in this layer, got \[3, 3\]",
         ),
         (lambda: gnn.LSTM(8, 0), "hidden_size must be a whole number above 0, got 0"),
         (lambda: gnn.LSTM(8, 4, proj_size=4), "proj_size must be 0 or smaller"),

@@ -11,28 +11,30 @@ from typing import Any
 import click
 
 from ..figure import check_figure
-from ..tensorfile import check_writable, write_atomically
+from ..tensorfile import check_replaceable, check_writable, write_atomically
 
 
 class OutputPath(click.ParamType):
-    """A file that can be written; with ``figure`` a picture."""
+    """A file that can be written; with ``figure`` a picture, with ``model`` nothing is written over but a model."""
 
     name = "path"
 
-    def __init__(self, figure: bool = False) -> None:
-        self.figure = figure
+    def __init__(self, figure: bool = False, model: bool = False) -> None:
+        self.figure, self.model = figure, model
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         path = Path(value)
         if self.figure:
             check_figure(path)
         check_writable(path)
+        if self.model:
+            check_replaceable(path)
         return path
 
 
 def model_option(help: str = "Where to write the model, a .safetensors file.", required: bool = True) -> Callable[..., Any]:
     """``-o MODEL``, as ``output``."""
-    return click.option("-o", "--output", required=required, type=OutputPath(), metavar="MODEL", help=help)
+    return click.option("-o", "--output", required=required, type=OutputPath(model=True), metavar="MODEL", help=help)
 
 
 def json_option(help: str) -> Callable[..., Any]:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import click
 
 from .. import cells
+from ..errors import meant
 from ..tasks.estimator import Estimator
 
 
@@ -38,7 +39,7 @@ class CellsType(click.ParamType):
         chosen = [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
         for name in chosen or [""]:
             if name not in cells.names():
-                self.fail(f"there is no cell {name!r}; `gatewise cells` lists them", param, ctx)
+                self.fail(f"there is no cell {name!r}; `gatewise cells` lists them{meant(name, cells.names())}", param, ctx)
         return chosen
 
 

@@ -7,6 +7,7 @@ import gzip
 import io
 import mmap
 import os
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from ..errors import FileError
 
+_FILE_NAME = re.compile(r"\S+\.(txt|text|gz)", re.IGNORECASE)  # that no text is meant by
 PIECE_BYTES = 1 << 20
 
 TextLike = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
@@ -55,8 +57,9 @@ def open_text(source: TextLike) -> Text:
     """Make a `Text` of what a user may pass.
 
     Args:
-        source: a path, several paths, or the text itself. A string is a path when a file of that name exists, and
-            text otherwise. A file that ends in ``.gz`` is decompressed while it is read.
+        source: a path, several paths, or the text itself. A string is a path when a file of that name exists or it is
+            one word that ends as a text file's name does (``.txt``, ``.gz``), and text otherwise. A file that ends in
+            ``.gz`` is decompressed while it is read.
 
     Raises:
         FileError: a path in a list, or a `pathlib.Path`, is not a readable file.
@@ -66,8 +69,10 @@ def open_text(source: TextLike) -> Text:
     """
     if isinstance(source, Text):
         return source
+    if isinstance(source, str) and not _names_a_file(source) and not _FILE_NAME.fullmatch(source):
+        return Text(string=source)
     if isinstance(source, str):
-        return Text(paths=(Path(source),)) if _names_a_file(source) else Text(string=source)
+        source = Path(source)
     paths = (Path(source),) if isinstance(source, os.PathLike) else tuple(Path(item) for item in source)
     if not paths:
         raise FileError("no text: the list of files is empty")

@@ -29,20 +29,17 @@ class _TorchLayer(Recurrent):
         names = ["weight_ih", "weight_hh", *(("bias_ih", "bias_hh") if self.bias else ())]
         return [n + ending for n in [*names, *(("weight_hr",) if "proj_size" in self.sizes else ())]]
 
-    def _make_parameters(self, device: Any, dtype: torch.dtype | None) -> None:
+    def _shapes(self, layer: int, ending: str) -> dict[str, tuple[int, ...]]:
         rows = self.standard.gates * self.hidden_size
         width = self.sizes[self.cell.output_dim]
-        for layer, _, ending in self.runs:
-            shapes = {
-                "weight_ih": (rows, self.layer_sizes(layer)["input_size"]),
-                "weight_hh": (rows, width),
-                "bias_ih": (rows,),
-                "bias_hh": (rows,),
-                "weight_hr": (width, self.hidden_size),
-            }
-            for name in self._names[ending]:
-                shape = shapes[name.removesuffix(ending)]
-                self.register_parameter(name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
+        shapes = {
+            "weight_ih": (rows, self.layer_sizes(layer)["input_size"]),
+            "weight_hh": (rows, width),
+            "bias_ih": (rows,),
+            "bias_hh": (rows,),
+            "weight_hr": (width, self.hidden_size),
+        }
+        return {name: shapes[name.removesuffix(ending)] for name in self._names[ending]}
 
     def reset_parameters(self) -> None:
         """torch.nn's own start: uniform within 1 / sqrt(hidden_size)."""

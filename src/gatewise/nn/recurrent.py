@@ -195,12 +195,15 @@ class Recurrent(nn.Module):
         super().__setstate__(state)
         self._plan_runs()  # cells are known to a process, not to a file
 
+    def _shapes(self, layer: int, ending: str) -> dict[str, tuple[int, ...]]:
+        """The parameters of one layer and direction."""
+        sizes = self.layer_sizes(layer)
+        return {p.name + ending: p.trained_shape(sizes) for p in self.cell.parameters if self.bias or not p.is_bias}
+
     def _make_parameters(self, device: Any, dtype: torch.dtype | None) -> None:
         for layer, _, ending in self.runs:
-            for p in self.cell.parameters:
-                if self.bias or not p.is_bias:
-                    shape = p.trained_shape(self.layer_sizes(layer))
-                    self.register_parameter(p.name + ending, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
+            for name, shape in self._shapes(layer, ending).items():
+                self.register_parameter(name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
             if self.batch_norm:
                 sizes = self.layer_sizes(layer)
                 rows = sum(self.cell.parameters[k].shape(sizes)[0] for k in self._normed)
@@ -319,6 +322,23 @@ class Recurrent(nn.Module):
         self, x: Tensor, initial: Sequence[Sequence[Tensor]], lengths: Tensor | None, rows: Tensor | None = None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """All layers and directions: x [T, B, I]. rows: for an observer, where the rows of the caller's batch lie."""
+        try:
+            return self._run_layers(x, initial, lengths, rows)
+        except (GatewiseError, RuntimeError) as error:
+            self._check_shapes(error)
+            raise
+
+    def _check_shapes(self, error: Exception) -> None:
+        """Where a parameter was given another shape, that is what an error is about."""
+        for layer, _, ending in self.runs:
+            for name, shape in self._shapes(layer, ending).items():
+                found = getattr(self, name).shape
+                if found != shape:
+                    raise GatewiseError(f"{name} must be {list(shape)} in this layer, got {list(found)}") from error
+
+    def _run_layers(
+        self, x: Tensor, initial: Sequence[Sequence[Tensor]], lengths: Tensor | None, rows: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         finals: list[tuple[Tensor, ...]] = []
         outputs: list[Tensor] = []
         x = drop(x, self.input_dropout, self.training, self.variational)
@@ -443,6 +463,18 @@ def _stack(states: Sequence[Tensor]) -> Tensor:
     return torch.stack([nn.functional.pad(s, (0, width - s.shape[1])) if s.shape[1] < width else s for s in states])
 
 
+def _differs(x: Tensor, states: Sequence[Tensor], t: Tensor) -> str:
+    """The message for a tensor that is not of the kind of x."""
+    if any(t is s for s in states):
+        return (
+            f"x is {x.dtype} on the CPU, the initial state {t.dtype} on {t.device}; convert it: state.to('cpu', {x.dtype})"
+        )
+    return (
+        f"x is {x.dtype} on the CPU, the layer {t.dtype} on {t.device}; convert x: x.to('{t.device}', {t.dtype}), "
+        f"or the layer: layer.to('cpu', {x.dtype})"
+    )
+
+
 def run_direction(
     cell: Cell,
     x: Tensor,
@@ -470,9 +502,7 @@ def run_direction(
         dtype, save = x.dtype, x.requires_grad
         for t in (*states, *params, *given):
             if not t.is_cpu or t.dtype != dtype:
-                raise GatewiseError(
-                    f"x is {dtype} on the CPU, but a state or parameter is not; use layer.to('cpu', {dtype})"
-                )
+                raise GatewiseError(_differs(x, states, t))
             save = save or t.requires_grad
         save = save and torch.is_grad_enabled()
         key = operators.register(cell)
@@ -480,6 +510,8 @@ def run_direction(
             *(x, list(states), list(params), list(given), lengths, key, reverse, save, compute_dtype, watcher, standard)
         )
         return found[0], tuple(found[1 : 1 + len(states)])
+    if not x.is_floating_point():
+        raise GatewiseError(f"x is {x.dtype}; a recurrent layer reads x.float(), or an embedding of tokens")
     if standard is not None:
         params = standard.from_torch(params)
     fused = standard_of(cell) if x.device.type != "cpu" else None

@@ -15,7 +15,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from ..errors import FileError, GatewiseError
+from ..errors import FileError, GatewiseError, ParameterError
 from . import checkpoint, random_state
 from .checkpoint import Position, RandomState, Snapshot
 from .interrupts import Interrupted, Interrupts
@@ -142,6 +142,7 @@ class Trainer:
         """
         options = self.options
         with random_state.seeded(options.seed), self.interrupts, self.progress:
+            _check_device(options.device)
             self.fabric = Fabric(accelerator=options.device, devices=1, precision=options.precision)  # pyright: ignore[reportArgumentType]
             self.module = self.task.build_network()
             decay = options.weight_decay
@@ -357,6 +358,12 @@ def clear_tiny_moments(optimizer: Mapping[str, Any]) -> None:
     for state in optimizer["state"].values():
         for name in ("exp_avg", "exp_avg_sq"):
             state[name].masked_fill_(state[name].abs() < TINY, 0.0)
+
+
+def _check_device(device: str) -> None:
+    here = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    if device in here and not here[device]():
+        raise ParameterError(f"device is {device!r}, which this machine does not have; use 'auto' or 'cpu'")
 
 
 class _Rate:
