@@ -94,7 +94,7 @@ def check_replaceable(path: str | os.PathLike[str]) -> None:
     if path.is_file() and path.stat().st_size:
         try:
             with safe_open(path, framework="np") as file:
-                _parse_header((file.metadata() or {}).get(METADATA_KEY), path)
+                _read_header(file, path)
         except (FileError, SafetensorError, OSError) as error:
             raise FileError(f"{path} is there already and is not a Gatewise file: choose another name") from error
 
@@ -112,7 +112,7 @@ def read(path: str | os.PathLike[str], kind: str, version: int) -> tuple[dict[st
         raise FileError(f"{path} is a folder, not a {kind} file")
     try:
         with safe_open(path, framework="np") as file:
-            header = _parse_header((file.metadata() or {}).get(METADATA_KEY), path)
+            header = _read_header(file, path)
             _check_header(header, path, kind, version)
             return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except SafetensorError as error:
@@ -121,7 +121,8 @@ def read(path: str | os.PathLike[str], kind: str, version: int) -> tuple[dict[st
         raise FileError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _parse_header(text: str | None, path: Path) -> dict[str, Any]:
+def _read_header(file: Any, path: Path) -> dict[str, Any]:
+    text = (file.metadata() or {}).get(METADATA_KEY)
     if text is None:
         raise FileError(f"{path} is a safetensors file, but not one of Gatewise: it has no {METADATA_KEY!r} header")
     try:

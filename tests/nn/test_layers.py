@@ -275,9 +275,13 @@ def test_forget_bias_starts_at_one():
     assert layer.bias_l0[4:8].eq(1).all()
 
 
-def with_weight(layer, *shape):
-    layer.weight_hh_l0 = torch.nn.Parameter(torch.zeros(shape))
+def with_parameter(layer, name, *shape):
+    setattr(layer, name, torch.nn.Parameter(torch.zeros(shape)))
     return layer
+
+
+def with_weight(layer, *shape):
+    return with_parameter(layer, "weight_hh_l0", *shape)
 
 
 @pytest.mark.parametrize(
@@ -317,6 +321,10 @@ def with_weight(layer, *shape):
         (
             lambda: with_weight(gnn.Recurrent("rnn", 8, 4, num_layers=2), 3, 3)(torch.zeros(5, 2, 8)),
             r"weight_hh_l0 must be \[4, 4\] in this layer, got \[3, 3\]",
+        ),
+        (
+            lambda: with_parameter(gnn.LSTM(8, 4), "bias_hh_l0", 1)(torch.zeros(5, 2, 8)),
+            r"bias_hh_l0 must be \[16\] in this layer, got \[1\]",
         ),
         (lambda: gnn.LSTM(8, 0), "hidden_size must be a whole number above 0, got 0"),
         (lambda: gnn.LSTM(8, 4, proj_size=4), "proj_size must be 0 or smaller"),

@@ -69,9 +69,9 @@ def open_text(source: TextLike) -> Text:
     """
     if isinstance(source, Text):
         return source
-    if isinstance(source, str) and not _names_a_file(source) and not _FILE_NAME.fullmatch(source):
-        return Text(string=source)
     if isinstance(source, str):
+        if not (_names_a_file(source) or _FILE_NAME.fullmatch(source)):
+            return Text(string=source)
         source = Path(source)
     paths = (Path(source),) if isinstance(source, os.PathLike) else tuple(Path(item) for item in source)
     if not paths:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from .. import cells
+from ..errors import GatewiseError
 from ..ir.cell import Cell
 
 
@@ -33,6 +34,10 @@ class Standard:
         weight_ih, weight_hh, *rest = weights
         if len(rest) >= 2:
             bias_ih, bias_hh, *rest = rest
+            if bias_ih.shape != bias_hh.shape:  # adding them would spread the smaller one
+                raise GatewiseError(
+                    f"bias_ih is {list(bias_ih.shape)} and bias_hh {list(bias_hh.shape)}: give both one shape"
+                )
             if self.split_bias:
                 cut = self._cut(weight_ih)
                 bias = torch.cat((bias_ih[:cut] + bias_hh[:cut], bias_ih[cut:], bias_hh[cut:]))
