@@ -415,7 +415,6 @@ def emit_outer_tile(m: Module, layout: Layout, units: int, tail: int) -> ir.Func
     names = ["left", "right", "depths", "out", "line", "valid", "begin"]
     types = [POINTER, POINTER, I64, POINTER, I64, I64, I64]
     f = m.function(f"outer_tile_{units}_{tail}", list(zip(names, types, strict=True)))
-    f.arg["out"].add_attribute("noalias")
     lanes, width = layout.lanes, units * LINE
     scratch = f.slot(m.vector, lanes * units, align=64)
     most = lanes if layout.bfloat16 == TILES else _DOT_LANES
@@ -431,14 +430,14 @@ def emit_outer_tile(m: Module, layout: Layout, units: int, tail: int) -> ir.Func
         f.loop(f.arg["depths"], depth)
         product.end(f.at(scratch, first * width), width)
 
-    begin = f.b.icmp_signed("!=", f.arg["begin"], I64(0))
+    before, line = f.what_was(f.arg["begin"], f.arg["out"], f.arg["line"], units)
 
     def add(lane: Any) -> None:
         for j in range(units):
             mask = f.tail(tail) if tail and j == units - 1 else None
             place = f.at(f.arg["out"], f.b.mul(f.arg["line"], lane), j * LINE)
-            before = f.b.select(begin, f.constant(0.0), f.load(place, mask))
-            f.store(f.b.fadd(before, f.load(f.at(scratch, f.mul(lane, width), j * LINE))), place, mask)
+            there = f.load(f.at(before, f.b.mul(line, lane), j * LINE), mask)
+            f.store(f.b.fadd(there, f.load(f.at(scratch, f.mul(lane, width), j * LINE))), place, mask)
 
     f.loop(f.b.select(f.b.icmp_signed("<", f.arg["valid"], I64(lanes)), f.arg["valid"], I64(lanes)), add)
     return f.end()

@@ -157,6 +157,14 @@ class Function:
         for k in range(0, size, _LINE):
             self.b.call(ask, [self.at(pointer, k), I32(int(write)), I32(4 - cache), I32(1)])
 
+    def what_was(self, begin: Any, out: Any, line: Any, units: int) -> tuple[Any, Any]:
+        """Where the sums lie that new ones are added to, of so many vectors a line, and how far the lines are apart: at
+        `out`, or where `begin` is not 0 one line of zeros for all."""
+        zeros, beginning = self.slot(self.m.vector, units), self.b.icmp_signed("!=", begin, I64(0))
+        for j in range(units):
+            self.store(self.constant(0.0), self.at(zeros, j * self.m.lanes * self.m.size))
+        return self.b.select(beginning, zeros, out), self.b.select(beginning, I64(0), line)
+
     # control ---------------------------------------------------------------------------------------------------
 
     def loop(self, stop: Any, body: Callable[[Any], Any], start: Any = 0, step: Any = 1) -> None:

@@ -72,11 +72,7 @@ class OuterEmitter:
                     f.b.store(f.fma(left, right[j], f.b.load(s, typ=self.m.vector)), s)
 
         f.unrolled(f.arg["rows"], one, 2)
-        nothing = f.slot(self.m.vector, units)
-        for j in range(units):
-            f.store(f.constant(0.0), f.at(nothing, j * vb))
-        begin = f.b.icmp_signed("!=", f.arg["begin"], I64(0))
-        before, line = f.b.select(begin, nothing, f.arg["out"]), f.b.select(begin, I64(0), f.arg["line"])
+        before, line = f.what_was(f.arg["begin"], f.arg["out"], f.arg["line"], units)
         for lane, row in enumerate(sums):
 
             def add(lane=lane, row=row) -> None:
@@ -310,6 +306,8 @@ def emit_backward(m: Module, layout: Layout) -> None:
         for name, dim in layout.gradient_names:
             f.call(clear, f.pointer_field(args, layout.fields[f"gradient:{name}"]), layout.vectors(dim) * layout.lanes)
         clear_matrices([matrix for matrix in layout.cell.matrices if matrix not in emitter.begun])
+        nothing = b.icmp_signed("==", f.field(args, layout.fields["total"]), I64(0))  # no row has a step
+        f.when(nothing, lambda: clear_matrices(sorted(emitter.begun)))
 
     def clear_matrices(matrices: Iterable[tuple[str, str]]) -> None:
         for matrix in matrices:
@@ -317,8 +315,7 @@ def emit_backward(m: Module, layout: Layout) -> None:
             base = f.pointer_field(args, layout.fields[f"dmatrix:{matrix[0]}"])
             f.call(clear, f.at(base, start * columns * layout.itemsize), rows * columns)
 
-    first_member = b.icmp_signed("==", f.field(args, layout.fields["member"]), I64(0))
-    f.when(first_member, clear_all)
+    f.when(b.icmp_signed("==", f.field(args, layout.fields["member"]), I64(0)), clear_all)
     step.wait(f)
     begin = f.slot(I64)
     b.store(I64(1), begin)
@@ -366,7 +363,5 @@ def emit_backward(m: Module, layout: Layout) -> None:
         f.loop(blocks, weights)
 
     f.loop(b.sdiv(b.add(steps, b.sub(size, I64(1))), size), chunk)
-    never = b.icmp_signed("!=", b.load(begin, typ=I64), I64(0))  # no row had a step
-    f.when(b.and_(first_member, never), lambda: clear_matrices(sorted(emitter.begun)))
     restore()
     f.end()
